@@ -1,0 +1,145 @@
+"""`build`: an architecture name in, a plain functional Keras model out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+
+from keras_vit.encoder import encode
+from keras_vit.errors import InputError, suggest
+from keras_vit.heads import HEADS
+from keras_vit.layers import PixelNormalization
+from keras_vit.preprocessing import PRESETS, Preprocessing
+from keras_vit.variants import Variant, parse
+
+
+def build(
+    name: str,
+    *,
+    num_classes: int,
+    image_size: int | tuple[int, int] = 224,
+    task: str = "classification",
+    pooling: str | None = None,
+    weights: str | Path | None = None,
+    drop_path: float = 0.0,
+    dropout: float = 0.0,
+    dtype=None,
+    in_channels: int = 3,
+    class_token: bool = True,
+    depth: int | None = None,
+    zero_head: bool = False,
+    normalize: bool = True,
+    preprocessing: str | Preprocessing | None = None,
+    seed: int | None = None,
+) -> keras.Model:
+    """Builds a Vision Transformer.
+
+    The model takes **pixels 0..255**, (B, H, W, in_channels), uint8 or float: normalisation is its first layer.
+
+    Args:
+        name: architecture, for instance `"vit_b16"`: family, size, patch side in pixels. See `list_models`.
+        num_classes: C. 0 gives pooled features (B, D) instead of logits.
+        image_size: pixels, an int or (height, width); multiples of the patch size.
+        task: which head.
+        pooling: `token`, `avg` or `map`; the family's own by default.
+        weights: path of a `.safetensors` file with timm's names, or of a `.keras` model made by this package. None
+            draws random weights.
+        drop_path: stochastic depth of the last block, growing linearly from 0 in the first.
+        dropout: after the position embedding, the attention projection and both MLP layers.
+        dtype: Keras dtype policy, for instance `"mixed_bfloat16"`; the global policy by default. Logits are float32.
+        in_channels: 3 for RGB, 1 for grey.
+        class_token: whether a learned token stands before the patches.
+        depth: number of blocks, to make a network shallower (or deeper) than its size says.
+        zero_head: start the classifier at zero instead of truncated normal 0.02.
+        normalize: False leaves the normalisation layer out; the caller then feeds normalised values.
+        preprocessing: the record that the weights were trained with, or its name (`inception`, `imagenet`); the
+            family's own by default.
+        seed: of initial weights and masks; None takes Keras's global seed.
+
+    Returns:
+        An uncompiled functional model named after the architecture. It saves, reloads in safe mode and has named
+        layers (`patch_embedding`, `block_3`, `head`, ...).
+
+    Raises:
+        InputError: unknown name, task, pooling or record; an image size that the patches do not divide; weights that
+            do not fit.
+    """
+    variant = parse(name)
+    if task not in HEADS:
+        raise InputError(f"There is no task {task!r}: {suggest(task, HEADS)}")
+    if not isinstance(num_classes, int) or num_classes < 0:
+        raise InputError(f"num_classes is a whole number, 0 for features, not {num_classes!r}.")
+    for label, rate in (("drop_path", drop_path), ("dropout", dropout)):
+        if not 0 <= rate < 1:
+            raise InputError(f"{label} is at least 0 and below 1, not {rate}.")
+    depth = variant.size.depth if depth is None else depth
+    if depth < 1:
+        raise InputError(f"depth is at least 1, not {depth}.")
+    height, width = check_image_size(image_size, variant)
+    record = _record(preprocessing, variant, (height, width), in_channels)
+    fresh = {"initialize": weights is None, "seed": seed, "dtype": dtype}
+
+    image = keras.Input((height, width, in_channels), name="image")
+    pixels = PixelNormalization(record, name="normalize")(image) if normalize else image
+    tokens = encode(
+        pixels, variant, class_token=class_token, depth=depth, drop_path=drop_path, dropout=dropout, **fresh
+    )
+    outputs = HEADS[task](
+        tokens,
+        variant,
+        num_classes=num_classes,
+        pooling=pooling or variant.family.pooling,
+        class_token=class_token,
+        zero_head=zero_head,
+        **fresh,
+    )
+    model = keras.Model(image, outputs, name=name)
+    if weights is not None:
+        from keras_vit.weights import load
+
+        load(model, weights)
+    return model
+
+
+def check_image_size(image_size: int | tuple[int, int], variant: Variant) -> tuple[int, int]:
+    """Height and width in pixels.
+
+    Raises:
+        InputError: not one or two whole numbers, or not multiples of the patch size; says which sizes near are.
+    """
+    sides = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+        raise InputError(f"image_size is a number of pixels or (height, width), not {image_size!r}.")
+    patch = variant.patch
+    wrong = [side for side in sides if side % patch]
+    if wrong:
+        below = wrong[0] // patch * patch
+        near = f"{below} or {below + patch}" if below else f"{patch}"
+        raise InputError(
+            f"An image side of {wrong[0]} pixels cannot be cut into the {patch}-pixel patches of {variant.name}: "
+            f"use {near}."
+        )
+    return sides
+
+
+def preprocessing_of(model: keras.Model) -> Preprocessing:
+    """The preprocessing record that a model carries in its first layer.
+
+    Raises:
+        InputError: the model was built with `normalize=False` or not by this package.
+    """
+    for layer in model.layers:
+        if isinstance(layer, PixelNormalization):
+            return layer.preprocessing
+    raise InputError(f"The model {model.name!r} has no normalisation layer and so no preprocessing record.")
+
+
+def _record(preprocessing, variant: Variant, image_size: tuple[int, int], in_channels: int) -> Preprocessing:
+    if preprocessing is None:
+        preprocessing = variant.family.preprocessing
+    elif isinstance(preprocessing, str):
+        if preprocessing not in PRESETS:
+            raise InputError(f"There is no preprocessing {preprocessing!r}: {suggest(preprocessing, PRESETS)}")
+        preprocessing = PRESETS[preprocessing]
+    return preprocessing.fitted(image_size, in_channels)

@@ -1,0 +1,53 @@
+"""`keras-vit`: one sub-command a file; a command parses, calls the library, and prints."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from keras_vit.cli import evaluate, export, models, predict, train
+from keras_vit.errors import InputError
+from keras_vit.version import __version__
+
+COMMANDS = (train, evaluate, predict, export, models)
+
+DONE, MISSED, WRONG_INPUT = 0, 1, 2
+"""Exit status: done; a bar that the user set was missed; wrong input."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command line and returns the exit status.
+
+    Args:
+        argv: the words after `keras-vit`; the process's own by default.
+    """
+    # TensorFlow's start-up chatter would bury what the command has to say.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    parser = argparse.ArgumentParser(
+        prog="keras-vit",
+        description="Train a Vision Transformer, ship one file, and be told what shipping cost.",
+    )
+    parser.add_argument("--version", action="version", version=f"keras-vit {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for module in COMMANDS:
+        command = commands.add_parser(
+            module.NAME,
+            help=module.HELP,
+            description=module.HELP,
+            epilog=module.EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    arguments = parser.parse_args(argv)
+    try:
+        return arguments.run(arguments)
+    except InputError as error:
+        print(f"keras-vit: {error}", file=sys.stderr)
+    except OSError as error:
+        print(f"keras-vit: {error.filename or 'a file'}: {error.strerror or error}.", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("keras-vit: stopped; a training run goes on with --resume.", file=sys.stderr)
+    return WRONG_INPUT

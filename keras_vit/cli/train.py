@@ -1,0 +1,99 @@
+"""`keras-vit train`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import yaml
+
+from keras_vit.errors import InputError
+
+NAME = "train"
+HELP = "Train a model on images; writes a run folder."
+EXAMPLES = """examples:
+  keras-vit train --data digits --recipe recipes/digits.yaml
+  keras-vit train --data photos/ --model vit_s16 --image-size 224 --epochs 30 --out saved_models/run1
+  keras-vit train --data photos/ --model deit_ti16 --weights deit_tiny.safetensors --set train.freeze=backbone
+  keras-vit train --out saved_models/run1 --resume
+"""
+
+SETTINGS = {
+    "data": ("data.spec", "image folder, CSV, .npz, tfds:NAME[:config] or digits"),
+    "model": ("model.name", "architecture; `keras-vit models` lists them"),
+    "weights": ("model.weights", "weights file to start from"),
+    "image_size": ("model.image_size", "pixels: 224, or HEIGHTxWIDTH such as 224x320"),
+    "batch_size": ("train.batch_size", "images per update, over all devices"),
+    "epochs": ("train.epochs", "passes over the training images"),
+    "seed": ("seed", "of everything random"),
+    "out": ("out", "run folder; a new one under saved_models/ by default"),
+}
+"""Flag -> the setting of the recipe that it overrides."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's flags."""
+    parser.add_argument("--recipe", metavar="FILE", help="YAML file of settings; the flags below override it")
+    for flag, (_, text) in SETTINGS.items():
+        parser.add_argument(f"--{flag.replace('_', '-')}", dest=flag, metavar=flag.upper(), help=text)
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="PATH=VALUE", help="any other setting, e.g. train.ema=0.99"
+    )
+    parser.add_argument("--skip-bad", action="store_true", help="leave unreadable images out instead of stopping")
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--resume", action="store_true", help="continue the run in --out")
+    existing.add_argument("--overwrite", action="store_true", help="replace the run in --out")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Trains, and prints where the run is and what it reached."""
+    settings = gather(arguments)
+    from keras_vit.training import Recipe, train
+
+    finished = train(Recipe.from_dict(settings), resume=arguments.resume, overwrite=arguments.overwrite)
+    for split, figures in finished.metrics.items():
+        shown = ", ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in figures.items())
+        print(f"{split}: {shown}")
+    print(f"report: {finished.folder / 'report.html'}")
+    print(f"next: keras-vit export {finished.folder}")
+    return 0
+
+
+def gather(arguments: argparse.Namespace) -> dict:
+    """The recipe's settings: the file, then the flags, then `--set`. A resumed run starts from its own recipe.
+
+    Raises:
+        InputError: no such recipe, or a word that is not PATH=VALUE.
+    """
+    from keras_vit.training.recipe import read_settings, set_path
+
+    settings = {}
+    if arguments.recipe:
+        settings = read_settings(arguments.recipe)
+    elif arguments.resume:
+        if not arguments.out:
+            raise InputError("--resume needs the run folder: add --out.")
+        settings = read_settings(Path(arguments.out) / "recipe.yaml")
+    given = {path: getattr(arguments, flag) for flag, (path, _) in SETTINGS.items()}
+    given |= dict(_split(word) for word in arguments.set)
+    for path, text in given.items():
+        if text is not None:
+            set_path(settings, path, _value(text))
+    if arguments.skip_bad:
+        set_path(settings, "data.skip_bad", True)
+    return settings
+
+
+def _split(word: str) -> tuple[str, str]:
+    path, equals, value = word.partition("=")
+    if not (path and equals):
+        raise InputError(f"--set takes path.to.setting=value, not {word!r}.")
+    return path, value
+
+
+def _value(text: str):
+    """YAML's reading of a word, and `224x320` as two numbers."""
+    sides = text.split("x")
+    if len(sides) == 2 and all(side.isdigit() for side in sides):
+        return [int(side) for side in sides]
+    return yaml.safe_load(text)

@@ -1,0 +1,22 @@
+"""Export: files that run elsewhere, each run and compared before it is shipped."""
+
+from __future__ import annotations
+
+from keras_vit.export.errors import ExportFailed, ExportMissed
+from keras_vit.export.export import DEFAULT_FORMATS, export
+from keras_vit.export.formats import AGREEMENT, FORMATS, MAX_ERROR
+from keras_vit.export.graph import export_graph, float32_copy
+from keras_vit.export.report import print_table
+
+__all__ = [
+    "AGREEMENT",
+    "DEFAULT_FORMATS",
+    "FORMATS",
+    "MAX_ERROR",
+    "ExportFailed",
+    "ExportMissed",
+    "export",
+    "export_graph",
+    "float32_copy",
+    "print_table",
+]

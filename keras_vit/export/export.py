@@ -1,0 +1,179 @@
+"""`export`: a trained model in, files that were run and compared out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import keras
+from rich.console import Console
+
+from keras_vit.build import preprocessing_of
+from keras_vit.data import Examples
+from keras_vit.errors import InputError
+from keras_vit.export.errors import ExportFailed, ExportMissed
+from keras_vit.export.formats import AGREEMENT, FORMATS, MAX_ERROR, Tolerance, check_formats
+from keras_vit.export.graph import export_graph
+from keras_vit.export.report import source_entry, write_report
+from keras_vit.export.verify import make_reference, measure, spread
+
+DEFAULT_FORMATS = ("saved_model", "tflite", "tflite-int8-dynamic")
+REPORT = "report.json"
+LABELS = "labels.txt"
+
+
+def export(
+    model: keras.Model,
+    out: str | os.PathLike,
+    *,
+    class_names: Sequence[str],
+    validation: Examples,
+    formats: str | Sequence[str] = DEFAULT_FORMATS,
+    allow_drop: bool = False,
+    max_error: float = MAX_ERROR,
+    agreement: float = AGREEMENT,
+    limit: int = 1000,
+    threads: int | None = None,
+    progress: bool = True,
+) -> dict:
+    """Writes a classifier in every format asked for, runs each file in its own runtime and compares it with the model.
+
+    Files take pixels 0..255 and give probabilities: the normalisation and the softmax are inside. Artefacts appear in
+    `out` when all of them have been made and measured; until then nothing there changes. An artefact that misses its
+    tolerance is deleted, also one of an earlier export.
+
+    Args:
+        model: a classifier of this package, pixels (B, H, W, channels) -> logits (B, C).
+        out: folder; made when it is missing. Gets the artefacts, `labels.txt` (one class a line) and `report.json`,
+            which describes this call's artefacts.
+        class_names: C names.
+        validation: labelled images that the files are judged on.
+        formats: names of the table `FORMATS`.
+        allow_drop: keep artefacts that miss their tolerance, marked `"ok": false`.
+        max_error: largest error of any probability in a float file.
+        agreement: smallest share of images on which a quantised file must choose the model's class.
+        limit: at most so many images, evenly spaced over the validation set.
+        threads: of the runtimes while measuring; None takes the machine's cores, at most 4.
+        progress: print a line a stage.
+
+    Returns:
+        The report: `{"source": {...}, "artifacts": [{"file", "format", "ok", "kept", "max_error", "mean_error",
+        "agreement", "metric", "metric_source", "size_bytes", "latency_ms", "signatures"}, ...]}`.
+
+    Raises:
+        InputError: unknown format, class names or labels that do not fit the model, a model without a preprocessing
+            record, an `out` that cannot be written.
+        ExportFailed: a conversion or a run failed; the log of its process is kept in `out`, and nothing else.
+        ExportMissed: an artefact missed its tolerance; the report and the other artefacts are written.
+    """
+    names = check_formats(formats)
+    preprocessing = preprocessing_of(model)
+    _check_classes(model, class_names, validation)
+    if limit < 1:
+        raise InputError(f"limit is the number of images to compare on, at least 1, not {limit}.")
+    threads = threads or min(4, os.cpu_count() or 1)
+    tolerances = {False: Tolerance(max_error=max_error), True: Tolerance(agreement=agreement)}
+    console = Console(quiet=not progress)
+    out = Path(out)
+
+    with _staging(out) as folder:
+        with _stage(console, "source model on validation images"):
+            reference = make_reference(model, spread(validation, limit), preprocessing, folder)
+        graph = export_graph(model)
+        report = {"source": source_entry(model, preprocessing, reference, threads), "artifacts": []}
+        missed = []
+        for name in names:
+            row = FORMATS[name]
+            artefact = folder / row.file
+            with _stage(console, f"{name}: converting"):
+                row.write(graph, artefact, class_names, preprocessing)
+            with _stage(console, f"{name}: running in its own runtime"):
+                figures = measure(artefact, row.runner, row.inputs, reference, threads=threads)
+            misses = tolerances[row.quantized].misses(figures)
+            missed += [f"{row.file}: {miss}" for miss in misses]
+            kept = allow_drop or not misses
+            report["artifacts"].append({"file": row.file, "format": name, "ok": not misses, "kept": kept, **figures})
+        _publish(report, class_names, folder, out)
+    if missed and not allow_drop:
+        raise ExportMissed(
+            f"The export missed its tolerance and was deleted ({'; '.join(missed)}): export other formats, or keep it "
+            "all the same with allow_drop.",
+            report,
+        )
+    return report
+
+
+def _check_classes(model: keras.Model, class_names: Sequence[str], validation: Examples) -> None:
+    classes = model.output_shape[-1]
+    if len(model.output_shape) != 2 or "head" not in {layer.name for layer in model.layers}:
+        raise InputError(f"The model {model.name!r} gives no class logits: export one built with num_classes above 0.")
+    if len(class_names) != classes:
+        raise InputError(
+            f"There are {len(class_names)} class names for a model of {classes} classes: give one name a class."
+        )
+    broken = [name for name in class_names if len(name.splitlines()) != 1]
+    if broken:
+        raise InputError(f"The class name {broken[0]!r} does not fit on one line of labels.txt: rename the class.")
+    if len(validation) == 0:
+        raise InputError("There are no validation images to compare the exported files on: give at least one.")
+    if validation.labels.max() >= classes:
+        raise InputError(
+            f"The validation images have the label {validation.labels.max()}, but the model has {classes} classes, "
+            "counted from 0: give images labelled like those it was trained on."
+        )
+
+
+@contextmanager
+def _staging(out: Path) -> Iterator[Path]:
+    """A temporary folder next to `out`, gone in the end; the log of a failed stage is rescued from it into `out`."""
+    try:
+        if out.exists() and not (out.is_dir() and os.access(out, os.W_OK)):
+            raise PermissionError(None, "not a folder that may be written")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    except OSError as error:
+        raise InputError(
+            f"The export folder {out} cannot be written ({error.strerror}): choose another folder."
+        ) from error
+    try:
+        yield folder
+    except ExportFailed as error:
+        if error.log is None:
+            raise
+        out.mkdir(exist_ok=True)
+        kept = out / error.log.name
+        os.replace(error.log, kept)
+        raise ExportFailed(f"{error} The log is {kept}.", kept) from None
+    finally:
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def _stage(console: Console, text: str) -> Iterator[None]:
+    with console.status(text):
+        yield
+    console.print(f"{text}: done")
+
+
+def _publish(report: dict, class_names: Sequence[str], folder: Path, out: Path) -> None:
+    """Moves what is kept into place; the report goes first and comes last, so that it never describes other files."""
+    (folder / LABELS).write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")
+    write_report(report, folder / REPORT)
+    out.mkdir(exist_ok=True)
+    (out / REPORT).unlink(missing_ok=True)
+    for entry in report["artifacts"]:
+        _put(folder / entry["file"], out / entry["file"], entry["kept"], attic=folder)
+    os.replace(folder / LABELS, out / LABELS)
+    os.replace(folder / REPORT, out / REPORT)
+
+
+def _put(new: Path, place: Path, kept: bool, attic: Path) -> None:
+    """Replaces what lies at `place`, a file or a folder, by `new`, or by nothing; the old one goes to the attic."""
+    if place.exists():
+        os.replace(place, attic / f"replaced-{place.name}")
+    if kept:
+        os.replace(new, place)

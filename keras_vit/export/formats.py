@@ -1,0 +1,99 @@
+"""THE table of formats: what each is called, who writes it, who runs it and what it may cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import keras
+
+from keras_vit.errors import InputError, suggest
+from keras_vit.export.saved_model import write_saved_model
+from keras_vit.export.tflite import write_tflite
+from keras_vit.preprocessing import Preprocessing
+
+MAX_ERROR = 1e-3
+"""Largest error of any probability that a float file may have."""
+
+AGREEMENT = 0.98
+"""Smallest share of images on which a quantised file must choose the source model's class."""
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What an artefact may lose; a None is not judged.
+
+    Attributes:
+        max_error: largest error of any probability.
+        agreement: smallest share of images with the source's top-1 class.
+    """
+
+    max_error: float | None = None
+    agreement: float | None = None
+
+    def misses(self, figures: dict) -> list[str]:
+        """Why the figures of `verify.measure` are not good enough; empty when they are."""
+        error, agreement = figures["max_error"], figures["agreement"]
+        missed = []
+        if error is None:
+            missed.append("its probabilities are not all finite")
+        elif self.max_error is not None and error > self.max_error:
+            missed.append(f"its probabilities are off by up to {error:.2g}, more than {self.max_error:g}")
+        if self.agreement is not None and agreement < self.agreement:
+            missed.append(f"it agrees on {agreement:.1%} of the images, less than {self.agreement:.1%}")
+        return missed
+
+
+@dataclass(frozen=True)
+class Format:
+    """One kind of artefact.
+
+    Attributes:
+        file: name of the file or folder.
+        write: makes it from (export graph, path, class names, preprocessing record).
+        runner: script of `runners/` that runs it.
+        inputs: which inputs the runner takes, see `verify.Reference`.
+        quantized: judged by agreement instead of by the largest error.
+    """
+
+    file: str
+    write: Callable[[keras.Model, Path, Sequence[str], Preprocessing], None]
+    runner: str
+    inputs: tuple[str, ...]
+    quantized: bool = False
+
+
+def _saved_model(graph: keras.Model, path: Path, class_names: Sequence[str], preprocessing: Preprocessing) -> None:
+    write_saved_model(graph, path, class_names=class_names, preprocessing=preprocessing)
+
+
+def _tflite(graph: keras.Model, path: Path, class_names, preprocessing, *, int8_dynamic: bool) -> None:
+    # Names and record have no place in a bare TFLite file: labels.txt and report.json stand beside it.
+    write_tflite(graph, path, int8_dynamic=int8_dynamic)
+
+
+FORMATS = {
+    "saved_model": Format("saved_model", _saved_model, "run_saved_model", ("images", "encoded")),
+    "tflite": Format("model.tflite", partial(_tflite, int8_dynamic=False), "run_tflite", ("images",)),
+    "tflite-int8-dynamic": Format(
+        "model_int8_dynamic.tflite", partial(_tflite, int8_dynamic=True), "run_tflite", ("images",), quantized=True
+    ),
+}
+"""Format name -> its row."""
+
+
+def check_formats(names: str | Sequence[str]) -> list[str]:
+    """The names of formats, each once.
+
+    Raises:
+        InputError: none given, or a name that is not in the table; says the nearest right one.
+    """
+    names = [names] if isinstance(names, str) else list(dict.fromkeys(names))
+    if not names:
+        raise InputError(f"No format to export to was given: {suggest('', FORMATS)}.")
+    for name in names:
+        if name not in FORMATS:
+            raise InputError(f"There is no export format {name!r}: {suggest(name, FORMATS)}")
+    return names

@@ -1,0 +1,76 @@
+"""TFLite (LiteRT) files: one image in, built-in operators only, float32 or dynamic-range int8."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import keras
+
+from keras_vit.export.errors import ExportFailed
+from keras_vit.export.graph import OUTPUT
+from keras_vit.export.process import RUNNERS, run_script
+
+
+def write_tflite(graph: keras.Model, path: Path, *, int8_dynamic: bool = False) -> None:
+    """Converts to a `.tflite` file with the signature `image` (1, H, W, channels) float32 -> `probabilities` (1, C).
+
+    The batch is static: with an unknown one the converter fills the graph with shape arithmetic that delegates refuse.
+    The converter leaks memory and can abort, so it works in a process of its own.
+
+    Args:
+        graph: what `export_graph` returns.
+        path: of the file.
+        int8_dynamic: store the weights in int8 and quantise activations while running; in- and output stay float32.
+
+    Raises:
+        ExportFailed: the converter failed, or its file needs operators that are not built in or has unknown shapes.
+    """
+    import tensorflow as tf
+
+    def serve(image):
+        return {OUTPUT: graph(image, training=False)}
+
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        archive = keras.export.ExportArchive()
+        archive.track(graph)
+        archive.add_endpoint("serve", serve, [tf.TensorSpec((1, *graph.input_shape[1:]), tf.float32, name="image")])
+        archive.write_out(folder, verbose=False)
+        run_script(
+            RUNNERS / "convert_tflite.py",
+            [folder, path, *(["--int8-dynamic"] if int8_dynamic else [])],
+            log=path.with_name(f"{path.name}.log"),
+            stage=f"Converting {graph.name} to {path.name}",
+            remedy="its log says which operation was refused; leave this format out to export the others.",
+        )
+    if found := obstacles(path):
+        raise ExportFailed(
+            f"{path.name} would not run everywhere because it has {', '.join(found)}: write these parts of the model "
+            "with operations that TFLite has, or leave this format out."
+        )
+
+
+def obstacles(path: Path) -> list[str]:
+    """What would keep a TFLite file from running on a runtime with built-in operators only.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        For instance `["the custom operator FlexErf"]` or `["an unknown dimension in its tensor image"]`; empty when
+        all is well.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(path.read_bytes(), 0))
+    custom = [code for code in model.operatorCodes if code.builtinCode == schema.BuiltinOperator.CUSTOM]
+    unknown = [
+        tensor
+        for subgraph in model.subgraphs
+        for tensor in subgraph.tensors
+        if tensor.shapeSignature is not None and -1 in tensor.shapeSignature
+    ]
+    return [
+        *(f"the custom operator {code.customCode.decode()}" for code in custom),
+        *(f"an unknown dimension in its tensor {tensor.name.decode()}" for tensor in unknown[:3]),
+    ]

@@ -1,0 +1,67 @@
+"""Classification: pool the tokens, then one linear layer."""
+
+from __future__ import annotations
+
+import keras
+
+from keras_vit.errors import InputError, suggest
+from keras_vit.layers import AttentionPooling, TokenPooling
+from keras_vit.layers.initializers import child_seed, kernel_initializer
+from keras_vit.variants import Variant
+
+POOLINGS = ("token", "avg", "map")
+
+
+def classification_head(
+    tokens,
+    variant: Variant,
+    *,
+    num_classes: int,
+    pooling: str,
+    class_token: bool,
+    zero_head: bool = False,
+    initialize: bool = True,
+    seed: int | None = None,
+    dtype=None,
+):
+    """Logits, or pooled features where there are no classes.
+
+    Args:
+        tokens: symbolic (B, N, D).
+        variant: sizes and settings.
+        num_classes: C; 0 leaves the linear layer out.
+        pooling: `token` (class token), `avg` (mean of the patch tokens) or `map` (attention pooling).
+        class_token: whether the first token is one.
+        zero_head: start the linear layer at zero, so that the first predictions are uniform.
+        initialize: False leaves the pooling's kernels zero because loaded weights follow. The linear layer is drawn
+            all the same: it stays as drawn where the weights know other classes.
+        seed: of initial weights.
+        dtype: Keras dtype policy of the pooling; logits are always float32.
+
+    Returns:
+        Symbolic (B, C), or (B, D) without classes. Layers are called `pool` and `head`.
+
+    Raises:
+        InputError: unknown pooling, or `token` without a class token.
+    """
+    if pooling not in POOLINGS:
+        raise InputError(f"There is no pooling {pooling!r}: {suggest(pooling, POOLINGS)}")
+    if pooling == "token" and not class_token:
+        raise InputError("pooling='token' needs the class token: leave class_token on, or pool with 'avg' or 'map'.")
+    if pooling == "map":
+        pool = AttentionPooling(
+            variant.size.num_heads,
+            variant.size.mlp_dim,
+            norm_epsilon=variant.family.norm_epsilon,
+            initialize=initialize,
+            seed=child_seed(seed, 0),
+            dtype=dtype,
+            name="pool",
+        )
+    else:
+        pool = TokenPooling(pooling, int(class_token), dtype=dtype, name="pool")
+    features = pool(tokens)
+    if not num_classes:
+        return features
+    initializer = kernel_initializer(not zero_head, child_seed(seed, 1))
+    return keras.layers.Dense(num_classes, kernel_initializer=initializer, dtype="float32", name="head")(features)

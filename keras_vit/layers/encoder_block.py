@@ -1,0 +1,74 @@
+"""The one transformer encoder block of the package (pre-norm, Dosovitskiy et al., 2021)."""
+
+from __future__ import annotations
+
+import keras
+
+from keras_vit.layers.attention import SelfAttention
+from keras_vit.layers.base import ViTLayer
+from keras_vit.layers.initializers import child_seed
+from keras_vit.layers.mlp import MLP
+from keras_vit.layers.stochastic_depth import StochasticDepth
+
+
+@keras.saving.register_keras_serializable(package="keras_vit")
+class EncoderBlock(ViTLayer):
+    """`x + attention(norm(x))`, then `x + mlp(norm(x))`.
+
+    Args:
+        num_heads: attention heads; divides the width D.
+        mlp_dim: hidden units of the MLP.
+        dropout: rate after the attention projection and after both MLP layers.
+        drop_path: probability of leaving out each branch of an image while training.
+        norm_epsilon: of both layer normalisations.
+        initialize: False leaves the kernels zero because loaded weights follow.
+        seed: of initial kernels and masks.
+
+    Shapes: (B, N, D) in and out.
+    """
+
+    def __init__(
+        self,
+        num_heads: int,
+        mlp_dim: int,
+        dropout: float = 0.0,
+        drop_path: float = 0.0,
+        norm_epsilon: float = 1e-6,
+        initialize: bool = True,
+        seed: int | None = None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.num_heads = num_heads
+        self.mlp_dim = mlp_dim
+        self.dropout = dropout
+        self.drop_path = drop_path
+        self.norm_epsilon = norm_epsilon
+        self.initialize = initialize
+        self.seed = seed
+
+        policy, seeds = self.dtype_policy, [child_seed(seed, i) for i in range(5)]
+        norm = {"epsilon": norm_epsilon, "dtype": policy}
+        self.norm1 = keras.layers.LayerNormalization(name="norm1", **norm)
+        self.attention = SelfAttention(num_heads, initialize, seeds[0], dtype=policy, name="attention")
+        self.attention_dropout = keras.layers.Dropout(dropout, seed=seeds[1], dtype=policy, name="attention_dropout")
+        self.drop_path1 = StochasticDepth(drop_path, seeds[2], dtype=policy, name="drop_path1")
+        self.norm2 = keras.layers.LayerNormalization(name="norm2", **norm)
+        self.mlp = MLP(mlp_dim, dropout, initialize, seeds[3], dtype=policy, name="mlp")
+        self.drop_path2 = StochasticDepth(drop_path, seeds[4], dtype=policy, name="drop_path2")
+
+    def build(self, input_shape):
+        """Creates every sublayer's weights."""
+        for layer in (self.norm1, self.attention, self.norm2, self.mlp):
+            layer.build(input_shape)
+
+    def call(self, tokens, training=None):
+        """(B, N, D) -> (B, N, D)."""
+        branch = self.attention_dropout(self.attention(self.norm1(tokens)), training=training)
+        tokens = tokens + self.drop_path1(branch, training=training)
+        branch = self.mlp(self.norm2(tokens), training=training)
+        return tokens + self.drop_path2(branch, training=training)
+
+    def compute_output_shape(self, input_shape):
+        """The shape does not change."""
+        return input_shape

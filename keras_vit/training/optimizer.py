@@ -1,0 +1,50 @@
+"""AdamW with warm-up and cosine decay, as ViTs are trained."""
+
+from __future__ import annotations
+
+import keras
+
+from keras_vit.training.recipe import TrainSettings
+
+
+def make_schedule(settings: TrainSettings, steps_per_epoch: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Linear warm-up from 0, then a cosine to `final_learning_rate` times the peak (Loshchilov & Hutter, 2017).
+
+    Args:
+        settings: peak, warm-up and epochs.
+        steps_per_epoch: updates per epoch.
+    """
+    total = settings.epochs * steps_per_epoch
+    warmup = min(round(settings.warmup_epochs * steps_per_epoch), total - 1)
+    if warmup < 1:
+        return keras.optimizers.schedules.CosineDecay(settings.learning_rate, total, settings.final_learning_rate)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0,
+        total - warmup,
+        alpha=settings.final_learning_rate,
+        warmup_target=settings.learning_rate,
+        warmup_steps=warmup,
+    )
+
+
+def make_optimizer(
+    settings: TrainSettings, steps_per_epoch: int, model: keras.Model, policy: str
+) -> keras.optimizers.Optimizer:
+    """AdamW whose weight decay touches kernels only, under loss scaling where the precision is float16.
+
+    Args:
+        settings: rates and regularisation.
+        steps_per_epoch: updates per epoch.
+        model: the one that will be trained, with its final `trainable` flags.
+        policy: Keras dtype policy of the model.
+    """
+    optimizer = keras.optimizers.AdamW(
+        make_schedule(settings, steps_per_epoch),
+        weight_decay=settings.weight_decay,
+        global_clipnorm=settings.clip_norm or None,
+        use_ema=settings.ema > 0,
+        ema_momentum=settings.ema or 0.99,
+    )
+    optimizer.exclude_from_weight_decay(var_list=[v for v in model.trainable_variables if v.name != "kernel"])
+    # Keras wraps by itself only when the global policy is float16; a model's own policy would go unscaled.
+    return keras.optimizers.LossScaleOptimizer(optimizer) if policy == "mixed_float16" else optimizer

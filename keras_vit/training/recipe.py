@@ -1,0 +1,234 @@
+"""The recipe: everything that a training run was told, as a typed tree that YAML can hold."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from keras_vit.data.augment import Augment
+from keras_vit.errors import InputError, suggest
+
+PROVENANCE = "provenance"
+"""The one key of a run's `recipe.yaml` that is a record and no setting: versions, git state, data fingerprint."""
+
+
+@dataclass
+class DataSettings:
+    """Where images come from and how they are split.
+
+    Attributes:
+        spec: an image folder, a CSV, an `.npz`, `tfds:NAME[:config]` or `digits`.
+        val_fraction: share of the images held out for validation where the data has no such split.
+        test_fraction: likewise for the test.
+        skip_bad: leave unreadable files out instead of stopping.
+    """
+
+    spec: str = "digits"
+    val_fraction: float = 0.15
+    test_fraction: float = 0.15
+    skip_bad: bool = False
+
+
+@dataclass
+class ModelSettings:
+    """What is built. The names are those of `keras_vit.build`.
+
+    Attributes:
+        name: architecture.
+        image_size: pixels, one number or [height, width].
+        weights: a file to start from; none draws random weights.
+        pooling: `token`, `avg` or `map`.
+        in_channels: 3, or 1 for grey.
+        class_token: whether a learned token stands before the patches.
+        depth: number of blocks; the size's own by default.
+        drop_path: stochastic depth of the last block.
+        dropout: in the encoder.
+        zero_head: start the classifier at zero.
+        preprocessing: `inception` or `imagenet`; the family's own by default.
+        crop: share of the image that evaluation's centre crop keeps; the record's own by default.
+    """
+
+    name: str = "vit_s16"
+    image_size: int | tuple[int, int] = 224
+    weights: str | None = None
+    pooling: str | None = None
+    in_channels: int = 3
+    class_token: bool = True
+    depth: int | None = None
+    drop_path: float = 0.0
+    dropout: float = 0.0
+    zero_head: bool = False
+    preprocessing: str | None = None
+    crop: float | None = None
+
+
+@dataclass
+class TrainSettings:
+    """How it learns.
+
+    Attributes:
+        epochs: passes over the training images.
+        batch_size: images per update, over all devices and micro-batches together.
+        learning_rate: the peak, after warm-up.
+        warmup_epochs: of linear growth from 0.
+        final_learning_rate: of the cosine, as a share of the peak.
+        weight_decay: AdamW's, on kernels only (not biases, norms, tokens, positions).
+        clip_norm: the gradient's global norm is cut here; 0 is off.
+        label_smoothing: mass spread over all classes.
+        ema: momentum of the average of the weights that is validated and kept; 0 is off.
+        accumulate: micro-batches that a batch is cut into, to save memory.
+        freeze: `none`, `backbone` (only the head learns) or n: all but the last n blocks.
+        monitor: the figure that chooses the best epoch: `val_top1`, `val_top5` or `val_loss`.
+        patience: epochs without a better figure before stopping; 0 never stops early.
+        precision: `auto`, `float32`, `mixed_bfloat16` or `mixed_float16`.
+        devices: `auto` (all GPUs, else the processor), `gpu:N`, or `cpu:N` logical devices.
+    """
+
+    epochs: int = 30
+    batch_size: int = 64
+    learning_rate: float = 3e-4
+    warmup_epochs: float = 2.0
+    final_learning_rate: float = 0.01
+    weight_decay: float = 0.05
+    clip_norm: float = 1.0
+    label_smoothing: float = 0.1
+    ema: float = 0.0
+    accumulate: int = 1
+    freeze: str | int = "none"
+    monitor: str = "val_top1"
+    patience: int = 0
+    precision: str = "auto"
+    devices: str = "auto"
+
+    def __post_init__(self):
+        for name in ("epochs", "batch_size", "accumulate"):
+            if getattr(self, name) < 1:
+                raise InputError(f"train.{name} is at least 1, not {getattr(self, name)}.")
+        if self.learning_rate <= 0:
+            raise InputError(f"train.learning_rate is above 0, not {self.learning_rate}.")
+        for name in ("warmup_epochs", "final_learning_rate", "weight_decay", "clip_norm", "patience"):
+            if getattr(self, name) < 0:
+                raise InputError(f"train.{name} is at least 0, not {getattr(self, name)}.")
+        for name in ("label_smoothing", "ema"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"train.{name} is at least 0 and below 1, not {getattr(self, name)}.")
+
+
+@dataclass
+class Recipe:
+    """A whole run.
+
+    Attributes:
+        data: where images come from.
+        model: what is built.
+        augment: what happens to training images.
+        train: how it learns.
+        seed: of splits, weights, shuffling, augmentation and masks.
+        task: what is learned.
+        out: the run folder; by default a new one under `saved_models/`.
+    """
+
+    data: DataSettings = field(default_factory=DataSettings)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    augment: Augment = field(default_factory=Augment)
+    train: TrainSettings = field(default_factory=TrainSettings)
+    seed: int = 0
+    task: str = "classification"
+    out: str | None = None
+
+    @classmethod
+    def from_dict(cls, settings: dict) -> Recipe:
+        """A recipe from nested plain data; what is not given keeps its default.
+
+        Raises:
+            InputError: an unknown setting (with the nearest right name) or a value of the wrong type.
+        """
+        import jsonargparse
+
+        settings = {key: value for key, value in settings.items() if key != PROVENANCE}
+        _check_names(settings, cls, "")
+        parser = jsonargparse.ArgumentParser(exit_on_error=False)
+        parser.add_class_arguments(cls, "recipe")
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                recipe = parser.instantiate(parser.parse_object({"recipe": settings})).recipe
+        except InputError:
+            raise
+        except (jsonargparse.ArgumentError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).replace("recipe.", "").split())
+            raise InputError(f"A setting of the recipe has the wrong type: {reason}") from None
+        return recipe
+
+    @classmethod
+    def read(cls, path: str | Path) -> Recipe:
+        """A recipe from a YAML file.
+
+        Raises:
+            InputError: a missing file, broken YAML, an unknown setting or a value of the wrong type.
+        """
+        return cls.from_dict(read_settings(path))
+
+    def to_dict(self) -> dict:
+        """Nested plain data, ready for YAML."""
+        return _plain(dataclasses.asdict(self))
+
+    def to_yaml(self) -> str:
+        """The recipe as YAML text."""
+        return yaml.safe_dump(self.to_dict(), sort_keys=False)
+
+
+def read_settings(path: str | Path) -> dict:
+    """The nested settings in a YAML file, not yet checked.
+
+    Raises:
+        InputError: a missing file, or one that is no YAML mapping.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"There is no recipe {path}: check the path, or look into recipes/.")
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(settings, dict):
+        raise InputError(f"{path} holds no settings: a recipe is a YAML mapping such as 'train: {{epochs: 10}}'.")
+    return settings
+
+
+def set_path(settings: dict, path: str, value: object) -> None:
+    """Sets `a.b.c` in nested settings, in place.
+
+    Raises:
+        InputError: something on the way is a plain value.
+    """
+    *groups, last = path.split(".")
+    for group in groups:
+        settings = settings.setdefault(group, {})
+        if not isinstance(settings, dict):
+            raise InputError(f"The setting {path!r} does not exist: {group!r} is a value, not a group.")
+    settings[last] = value
+
+
+def _check_names(settings: dict, owner: type, where: str) -> None:
+    hints = typing.get_type_hints(owner)
+    for key, value in settings.items():
+        if key not in hints:
+            raise InputError(f"The recipe has an unknown setting {where + str(key)!r}: {suggest(str(key), hints)}")
+        if dataclasses.is_dataclass(hints[key]):
+            if not isinstance(value, dict):
+                raise InputError(f"{where + key!r} is a group of settings, not the value {value!r}.")
+            _check_names(value, hints[key], f"{where}{key}.")
+
+
+def _plain(value):
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,46 @@
+"""The page of a run, made from what its folder holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from keras_vit.evaluation import write_report
+from keras_vit.training.run import EVALUATION, EXPORT, LABELS, PAGE, RECIPE, load_run
+
+SPLITS = {"test": "test", "val": "validation"}
+"""The split whose details are shown is the first of these that the run has."""
+
+
+def write_page(folder: Path) -> None:
+    """Writes `report.html` from the run's metrics, pictures and, once there are any, exported files.
+
+    Raises:
+        InputError: no finished run in the folder.
+    """
+    run = load_run(folder)
+    split = next((split for split in SPLITS if split in run.metrics), None)
+    details = folder / EVALUATION
+    rows = json.loads((details / f"{split}_per_class.json").read_text()) if split else None
+    exported = folder / EXPORT / "report.json"
+    pictures = {
+        f"{caption} ({SPLITS[split]})": (details / f"{split}_{name}.png").read_bytes()
+        for name, caption in (("confusion", "Confusion matrix"), ("mistakes", "Most confident mistakes"))
+        if split and (details / f"{split}_{name}.png").is_file()
+    }
+    write_report(
+        folder / PAGE,
+        title=f"{run.recipe.model.name} on {Path(run.recipe.data.spec).name}",
+        summary={
+            "classes": len((folder / LABELS).read_text(encoding="utf-8").splitlines()),
+            "image size": " x ".join(str(side) for side in run.preprocessing.image_size),
+            "parameters": run.model.count_params(),
+            "epochs": len(next(iter(run.history.values()), [])),
+        },
+        history=run.history,
+        figures=run.metrics,
+        per_class=rows,
+        pictures=pictures,
+        artifacts=json.loads(exported.read_text())["artifacts"] if exported.is_file() else None,
+        recipe_yaml=(folder / RECIPE).read_text(encoding="utf-8"),
+    )

@@ -1,0 +1,122 @@
+"""A run folder: the unit that people keep."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import json
+import platform
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import yaml
+
+from keras_vit.build import preprocessing_of
+from keras_vit.data import Data
+from keras_vit.errors import InputError
+from keras_vit.files import write_text
+from keras_vit.preprocessing import Preprocessing
+from keras_vit.training.recipe import PROVENANCE, Recipe, read_settings
+
+RECIPE, MODEL, LABELS, METRICS, HISTORY = "recipe.yaml", "model.keras", "labels.txt", "metrics.json", "history.csv"
+EVALUATION, EXPORT, PAGE = "evaluation", "export", "report.html"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished (or stopped) run.
+
+    Attributes:
+        folder: where it lies.
+        recipe: what it was told.
+        class_names: of the model's outputs, in order.
+        metrics: `{"val": {...}, "test": {...}}` with `top1 top5 loss ece n`, as fractions.
+        history: figure -> one value an epoch.
+    """
+
+    folder: Path
+    recipe: Recipe
+    class_names: list[str]
+    metrics: dict[str, dict]
+    history: dict[str, list[float]]
+
+    @functools.cached_property
+    def model(self) -> keras.Model:
+        """The best model, loaded when it is first asked for."""
+        return keras.saving.load_model(self.folder / MODEL, compile=False)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How images are prepared for the model."""
+        return preprocessing_of(self.model)
+
+
+def load_run(folder: str | Path) -> Run:
+    """Reads a run folder back.
+
+    Raises:
+        InputError: no run folder, or one whose training has not completed an epoch.
+    """
+    folder = Path(folder)
+    if not (folder / RECIPE).is_file():
+        raise InputError(f"{folder} is no run folder: it has no {RECIPE}.")
+    if not (folder / MODEL).is_file():
+        raise InputError(f"The run {folder} has not completed an epoch: continue it with --resume.")
+    state = folder / "checkpoints" / "state.json"
+    metrics = folder / METRICS
+    return Run(
+        folder,
+        Recipe.read(folder / RECIPE),
+        (folder / LABELS).read_text(encoding="utf-8").splitlines(),
+        json.loads(metrics.read_text()) if metrics.is_file() else {},
+        json.loads(state.read_text())["history"] if state.is_file() else {},
+    )
+
+
+def write_opening(folder: Path, recipe: Recipe, data: Data) -> None:
+    """Writes what is known before training: the recipe with its provenance, and the class names."""
+    provenance = {
+        "versions": {name: importlib.metadata.version(name) for name in ("keras_vit", "keras", "tensorflow", "numpy")},
+        "python": platform.python_version(),
+        "git": _git_state(),
+        "data_fingerprint": data.fingerprint,
+        "data_counts": data.counts,
+    }
+    record = {**recipe.to_dict(), PROVENANCE: provenance}
+    write_text(folder / LABELS, "".join(f"{name}\n" for name in data.class_names))
+    write_text(folder / RECIPE, yaml.safe_dump(record, sort_keys=False))
+
+
+def check_same_data(folder: Path, data: Data) -> None:
+    """Makes sure that a run is continued on the images it began with.
+
+    Raises:
+        InputError: the data's fingerprint is another one.
+    """
+    known = read_settings(folder / RECIPE).get(PROVENANCE, {}).get("data_fingerprint")
+    if known != data.fingerprint:
+        raise InputError(
+            f"The data is not what the run {folder} began with (images, labels or split have changed): "
+            "start a new run, or give the old data."
+        )
+
+
+def write_metrics(folder: Path, metrics: dict[str, dict], history: dict[str, list[float]]) -> None:
+    """Writes `metrics.json` and `history.csv`."""
+    write_text(folder / METRICS, json.dumps(metrics, indent=1))
+    rows = zip(*history.values(), strict=True)
+    lines = [",".join(("epoch", *history))]
+    lines += [",".join((str(epoch), *(f"{value:.6g}" for value in row))) for epoch, row in enumerate(rows, 1)]
+    write_text(folder / HISTORY, "\n".join(lines) + "\n")
+
+
+def _git_state() -> str | None:
+    """The commit of the checkout that the run was started in, with `-dirty` where it was changed; else None."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None

@@ -1,0 +1,135 @@
+"""What a run remembers after every epoch: the best model, and all that resuming needs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_vit.errors import InputError, suggest
+from keras_vit.files import atomic, write_text
+from keras_vit.training.average import averaged
+
+MONITORS = {"val_top1": max, "val_top5": max, "val_loss": min}
+
+
+@dataclass
+class State:
+    """The small part of a checkpoint, kept as JSON beside the weights.
+
+    Attributes:
+        epoch: epochs completed.
+        best: the monitored figure of the best epoch.
+        best_epoch: its number, counted from 1.
+        waited: epochs since then.
+        history: figure -> one value an epoch.
+        seeds: the state of every random generator inside the model, in the order of its variables.
+        weights: name of the weights file.
+    """
+
+    epoch: int = 0
+    best: float | None = None
+    best_epoch: int = 0
+    waited: int = 0
+    history: dict[str, list[float]] = field(default_factory=dict)
+    seeds: list[list[int]] = field(default_factory=list)
+    weights: str = ""
+
+
+class KeepState(keras.callbacks.Callback):
+    """Saves the best model and a checkpoint at the end of each epoch, and stops when patience runs out.
+
+    Both are written under a temporary name and moved into place: a kill at any moment leaves the last whole
+    checkpoint.
+
+    Args:
+        folder: the run folder.
+        plain: the functional model that is saved as `model.keras`; it shares its layers with the trained one.
+        monitor: a key of `MONITORS`.
+        patience: epochs without a better figure before stopping; 0 never stops.
+
+    Raises:
+        InputError: an unknown monitor.
+    """
+
+    def __init__(self, folder: Path, plain: keras.Model, monitor: str, patience: int):
+        super().__init__()
+        if monitor not in MONITORS:
+            raise InputError(f"monitor {monitor!r} is not known: {suggest(monitor, MONITORS)}")
+        self.folder = folder
+        self.plain = plain
+        self.monitor = monitor
+        self.patience = patience
+        self.state = State()
+
+    @property
+    def _checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    def restore(self, model: keras.Model) -> int:
+        """Brings a compiled model back to the end of the last whole epoch.
+
+        Returns:
+            The number of epochs completed; 0 where the run had not completed one.
+        """
+        record = self._checkpoints / "state.json"
+        if not record.exists():
+            return 0
+        self.state = State(**json.loads(record.read_text()))
+        model.optimizer.build(model.trainable_variables)
+        model.load_weights(self._checkpoints / self.state.weights)
+        for variable, value in zip(_generators(model), self.state.seeds, strict=True):
+            variable.assign(np.asarray(value, variable.dtype))
+        return self.state.epoch
+
+    def out_of_patience(self) -> bool:
+        """Whether the run has waited long enough for a better epoch."""
+        return bool(self.patience) and self.state.waited >= self.patience
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Records the figures, keeps the model if it is the best, and writes the checkpoint.
+
+        Raises:
+            InputError: the loss is not a number; the last whole checkpoint stays.
+        """
+        if not math.isfinite(logs["loss"]):
+            raise InputError(
+                f"Training diverged in epoch {epoch + 1} (the loss is not a number): lower train.learning_rate or "
+                "raise train.warmup_epochs."
+            )
+        state, value = self.state, float(logs[self.monitor])
+        state.epoch = epoch + 1
+        for name, figure in logs.items():
+            state.history.setdefault(name, []).append(float(figure))
+        if state.best is None or (value != state.best and MONITORS[self.monitor](value, state.best) == value):
+            state.best, state.best_epoch, state.waited = value, epoch + 1, 0
+            with averaged(self.model), atomic(self.folder / "model.keras") as path:
+                self.plain.save(path)
+        else:
+            state.waited += 1
+        self._write_checkpoint()
+        if self.out_of_patience():
+            self.model.stop_training = True
+
+    def _write_checkpoint(self) -> None:
+        previous = self.state.weights
+        self.state.weights = f"epoch-{self.state.epoch:04d}.weights.h5"
+        self.state.seeds = [np.asarray(variable).tolist() for variable in _generators(self.model)]
+        self._checkpoints.mkdir(exist_ok=True)
+        with atomic(self._checkpoints / self.state.weights) as path:
+            self.model.save_weights(path)
+        write_text(self._checkpoints / "state.json", json.dumps(dataclasses.asdict(self.state)))
+        if previous and previous != self.state.weights:
+            (self._checkpoints / previous).unlink(missing_ok=True)
+
+
+def _generators(model: keras.Model) -> list:
+    """The state variables of random generators: all that Keras does not count as weights."""
+    weights = {id(variable) for variable in model.weights}
+    metrics = {id(variable) for variable in model.metrics_variables}
+    return [v for v in model.variables if id(v) not in weights and id(v) not in metrics]

@@ -1,0 +1,97 @@
+"""What TensorBoard shows beside Keras's own curves: pictures, speed, and the run's settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_vit.data import Examples, eval_dataset
+from keras_vit.evaluation import to_array
+from keras_vit.preprocessing import Preprocessing
+from keras_vit.tasks import Classification
+from keras_vit.training.average import averaged
+from keras_vit.training.recipe import Recipe
+
+PICTURES = 12
+"""Images in a grid."""
+
+
+class ShowPictures(keras.callbacks.Callback):
+    """Writes a grid of augmented training images, and each epoch the predictions of fixed validation images.
+
+    Args:
+        log_dir: TensorBoard's folder of the run.
+        task: draws.
+        augmented: the training dataset.
+        val: validation examples, of which every k-th is shown.
+        preprocessing: of the model.
+    """
+
+    def __init__(
+        self,
+        log_dir: Path,
+        task: Classification,
+        augmented: tf.data.Dataset,
+        val: Examples,
+        preprocessing: Preprocessing,
+    ):
+        super().__init__()
+        self.task = task
+        self.augmented = augmented
+        self.writer = tf.summary.create_file_writer(str(log_dir / "pictures"))
+        spread = np.unique(np.linspace(0, len(val) - 1, PICTURES).astype(int))
+        self.labels = val.labels[spread]
+        shown = eval_dataset(val.subset(spread), preprocessing, num_classes=len(task.class_names), batch_size=PICTURES)
+        self.images = np.concatenate([np.asarray(images) for images, _ in shown])
+
+    def on_train_begin(self, logs=None):
+        """Draws what augmentation does."""
+        images, targets = (np.asarray(part) for part in next(iter(self.augmented)))
+        self._write("training images", self.task.draw_targets(images[:PICTURES], targets[:PICTURES]), 0)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Draws the predictions and writes the speed."""
+        with averaged(self.model):
+            logits = self.model.predict_on_batch(self.images)
+        if np.isfinite(logits).all():
+            self._write("validation predictions", self.task.draw(self.images, logits, self.labels), epoch)
+        with self.writer.as_default():
+            tf.summary.scalar("images_per_second", logs["images_per_second"], step=epoch)
+
+    def on_train_end(self, logs=None):
+        """Everything reaches the disk."""
+        self.writer.close()
+
+    def _write(self, name: str, figure, step: int) -> None:
+        with self.writer.as_default():
+            tf.summary.image(name, to_array(figure)[None], step=step)
+
+
+def write_outcome(log_dir: Path, recipe: Recipe, confusion_png: bytes, figures: dict[str, float], epoch: int) -> None:
+    """Writes the confusion matrix and the settings with their outcome (the HPARAMS tab).
+
+    Args:
+        log_dir: TensorBoard's folder of the run.
+        recipe: the settings.
+        confusion_png: the picture.
+        figures: of the validation split.
+        epoch: of the model that was kept.
+    """
+    from tensorboard.plugins.hparams import api as hparams
+
+    with tf.summary.create_file_writer(str(log_dir / "outcome")).as_default():
+        tf.summary.image("confusion matrix", tf.io.decode_png(confusion_png)[None], step=epoch)
+        hparams.hparams(dict(_flat(recipe.to_dict())))
+        for name, value in figures.items():
+            tf.summary.scalar(f"outcome/{name}", value, step=epoch)
+
+
+def _flat(settings: dict, where: str = ""):
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{where}{key}.")
+        else:
+            yield where + key, value if isinstance(value, (bool, int, float, str)) else str(value)

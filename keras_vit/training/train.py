@@ -1,0 +1,232 @@
+"""`train`: a recipe in, a run folder out."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import math
+import os
+import shutil
+from pathlib import Path
+
+import keras
+
+from keras_vit.build import build, preprocessing_of
+from keras_vit.data import Data, eval_dataset, load, train_dataset
+from keras_vit.errors import InputError, suggest
+from keras_vit.evaluation.evaluate import evaluate
+from keras_vit.preprocessing import PRESETS
+from keras_vit.tasks import TASKS
+from keras_vit.training.accumulation import AccumulatingModel
+from keras_vit.training.average import ValidateAverage
+from keras_vit.training.devices import make_strategy, resolve_precision
+from keras_vit.training.freeze import freeze
+from keras_vit.training.optimizer import make_optimizer
+from keras_vit.training.progress import ShowProgress
+from keras_vit.training.recipe import Recipe
+from keras_vit.training.report import write_page
+from keras_vit.training.run import (
+    EVALUATION,
+    MODEL,
+    RECIPE,
+    Run,
+    check_same_data,
+    load_run,
+    write_metrics,
+    write_opening,
+)
+from keras_vit.training.state import KeepState
+from keras_vit.training.tensorboard import ShowPictures, write_outcome
+from keras_vit.variants import parse
+
+
+def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, progress: bool = True) -> Run:
+    """Trains, keeps the best epoch, tests it, and writes the run folder.
+
+    A run that was stopped at any moment, by SIGKILL too, continues with `resume` from its last whole epoch: optimizer,
+    averaged weights, schedule, data order, random generators and best score are those of an uninterrupted run.
+
+    Args:
+        recipe: all settings. `recipe.out` is the run folder; None makes a new one under `saved_models/`.
+        resume: continue the run in `recipe.out`; the recipe must be the run's own (it may ask for more epochs).
+        overwrite: replace a run folder that exists.
+        progress: show bars.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        InputError: anything in the recipe that cannot be used. Nothing is written then.
+    """
+    _check(recipe)
+    folder = Path(recipe.out) if recipe.out else _new_folder(recipe)
+    _check_folder(folder, resume, overwrite)
+    strategy = make_strategy(recipe.train.devices)
+    policy = resolve_precision(recipe.train.precision)
+    keras.utils.set_random_seed(recipe.seed)
+
+    data = load(
+        recipe.data.spec,
+        val_fraction=recipe.data.val_fraction,
+        test_fraction=recipe.data.test_fraction,
+        seed=recipe.seed,
+        skip_bad=recipe.data.skip_bad,
+        progress=progress,
+    )
+    for note in data.notes:
+        print(note)
+    if data.val is None:
+        raise InputError("Training needs a validation split to choose the best epoch: set data.val_fraction above 0.")
+    task = TASKS[recipe.task](tuple(data.class_names))
+
+    with strategy.scope():
+        plain = _build(recipe, data, policy)
+        freeze(plain, recipe.train.freeze)
+        accumulate = recipe.train.accumulate
+        model = AccumulatingModel(plain, accumulate) if accumulate > 1 else plain
+        _check_batch(recipe, strategy.num_replicas_in_sync, data)
+        dataset, steps = _training_data(recipe, data, plain, 0)
+        model.compile(
+            optimizer=make_optimizer(recipe.train, steps, model, policy),
+            loss=task.loss(recipe.train.label_smoothing),
+            metrics=task.metrics(),
+            # XLA cannot place one computation on several devices (FACTS: "resource on another device").
+            jit_compile=False if strategy.num_replicas_in_sync > 1 else "auto",
+        )
+        keep = KeepState(folder, plain, recipe.train.monitor, recipe.train.patience)
+        done = 0
+        if resume:
+            check_same_data(folder, data)
+            done = keep.restore(model)
+
+    if overwrite and folder.exists():
+        shutil.rmtree(folder)
+    write_opening(folder, dataclasses.replace(recipe, out=str(folder)), data)
+    print(f"{_summary(recipe, plain, data, strategy, policy)}\nrun folder: {folder}")
+    if done < recipe.train.epochs and not keep.out_of_patience():
+        if done:
+            print(f"resuming after epoch {done}")
+            dataset, _ = _training_data(recipe, data, plain, done)
+        _fit(recipe, folder, model, dataset, steps, data, task, keep, done)
+    return _finish(recipe, folder, data, keep, progress)
+
+
+def _fit(recipe, folder, model, dataset, steps, data, task, keep, done) -> None:
+    """`model.fit` with everything that watches it. The order of the callbacks matters: figures are complete before
+    they are kept."""
+    batch_size, record, logs = recipe.train.batch_size, preprocessing_of(model), folder / "logs"
+    callbacks = [
+        ValidateAverage(),
+        ShowProgress(done, recipe.train.epochs, steps, batch_size),
+        keras.callbacks.TensorBoard(logs, write_graph=False),
+        ShowPictures(logs, task, dataset, data.val, record),
+        keep,
+    ]
+    model.fit(
+        dataset,
+        epochs=recipe.train.epochs,
+        initial_epoch=done,
+        steps_per_epoch=steps,
+        validation_data=eval_dataset(data.val, record, num_classes=len(data.class_names), batch_size=batch_size),
+        callbacks=callbacks,
+        shuffle=False,  # the pipeline shuffles, repeatably
+        verbose=0,
+    )
+
+
+def _finish(recipe: Recipe, folder: Path, data: Data, keep: KeepState, progress: bool) -> Run:
+    """Judges the best model on validation and test, and writes figures, pictures and the page."""
+    model = keras.saving.load_model(folder / MODEL, compile=False)
+    judged = {
+        split: evaluate(model, examples, data.class_names, batch_size=recipe.train.batch_size, progress=progress)
+        for split, examples in (("val", data.val), ("test", data.test))
+        if examples is not None
+    }
+    write_metrics(folder, {split: found.figures for split, found in judged.items()}, keep.state.history)
+    for split, found in judged.items():
+        found.save(folder / EVALUATION, split)
+    val = judged["val"]
+    write_outcome(folder / "logs", recipe, val.pictures["confusion"], val.figures, keep.state.best_epoch)
+    write_page(folder)
+    return load_run(folder)
+
+
+def _build(recipe: Recipe, data: Data, policy: str) -> keras.Model:
+    settings = dataclasses.asdict(recipe.model)
+    crop, preset = settings.pop("crop"), settings.pop("preprocessing")
+    if preset is not None and preset not in PRESETS:
+        raise InputError(f"There is no preprocessing {preset!r}: {suggest(preset, PRESETS)}")
+    record = PRESETS[preset] if preset else parse(recipe.model.name).family.preprocessing
+    if crop is not None:
+        record = dataclasses.replace(record, crop=crop)
+    return build(
+        **settings,
+        num_classes=len(data.class_names),
+        task=recipe.task,
+        dtype=policy,
+        preprocessing=record,
+        seed=recipe.seed,
+    )
+
+
+def _training_data(recipe: Recipe, data: Data, model: keras.Model, start_epoch: int):
+    return train_dataset(
+        data.train,
+        preprocessing_of(model),
+        recipe.augment,
+        num_classes=len(data.class_names),
+        batch_size=recipe.train.batch_size,
+        seed=recipe.seed,
+        start_epoch=start_epoch,
+    )
+
+
+def _check(recipe: Recipe) -> None:
+    parse(recipe.model.name)
+    if recipe.task not in TASKS:
+        raise InputError(f"There is no task {recipe.task!r}: {suggest(recipe.task, TASKS)}")
+
+
+def _check_batch(recipe: Recipe, replicas: int, data: Data) -> None:
+    pieces, batch_size = replicas * recipe.train.accumulate, recipe.train.batch_size
+    if batch_size % pieces:
+        raise InputError(
+            f"A batch of {batch_size} cannot be shared by {replicas} device(s) in {recipe.train.accumulate} "
+            f"micro-batch(es): use a multiple of {pieces}."
+        )
+    if len(data.train) < batch_size:
+        raise InputError(
+            f"There are {len(data.train)} training images, fewer than one batch of {batch_size}: lower train.batch_size."
+        )
+
+
+def _check_folder(folder: Path, resume: bool, overwrite: bool) -> None:
+    if resume and overwrite:
+        raise InputError("Either resume a run or overwrite it: both were asked for.")
+    if resume and not (folder / RECIPE).is_file():
+        raise InputError(f"There is no run to resume in {folder}: leave --resume out to start one.")
+    if folder.exists() and not (resume or overwrite) and any(folder.iterdir()):
+        raise InputError(f"The run folder {folder} exists: --resume continues it, --overwrite replaces it.")
+    if overwrite and folder.exists() and not (folder / RECIPE).is_file():
+        raise InputError(f"{folder} is no run folder (it has no {RECIPE}), so it is not overwritten: choose another.")
+    # Found out now rather than after an epoch of work.
+    parent = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise InputError(f"{folder} cannot be written: choose a folder that you may write to.")
+
+
+def _new_folder(recipe: Recipe) -> Path:
+    source = Path(recipe.data.spec.replace(":", "-")).stem
+    moment = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    return Path("saved_models") / f"{recipe.model.name}-{source}-{moment}"
+
+
+def _summary(recipe: Recipe, model: keras.Model, data: Data, strategy, policy: str) -> str:
+    counts = ", ".join(f"{len(examples)} {split}" for split, examples in data.splits.items())
+    learning = sum(math.prod(variable.shape) for variable in model.trainable_variables)
+    start = f"from {recipe.model.weights}" if recipe.model.weights else "from random weights"
+    return (
+        f"{recipe.model.name} {start}: {model.count_params():,} parameters, {learning:,} of them learning\n"
+        f"{len(data.class_names)} classes, images: {counts}\n"
+        f"{strategy.num_replicas_in_sync} device(s), {policy}"
+    )
