@@ -17,7 +17,8 @@ def encode(
     depth: int,
     drop_path: float = 0.0,
     dropout: float = 0.0,
-    initialize: bool = True,
+    sincos: bool = False,
+    init: str = "normal",
     seed: int | None = None,
     dtype=None,
 ):
@@ -30,7 +31,8 @@ def encode(
         depth: number of blocks.
         drop_path: stochastic depth of the last block; it grows linearly from 0 in the first.
         dropout: after the position embedding, the attention projection and both MLP layers.
-        initialize: False leaves kernels zero because loaded weights follow.
+        sincos: start the positions from sines and cosines.
+        init: how kernels are drawn, a key of `INITS`.
         seed: of initial weights and masks.
         dtype: Keras dtype policy.
 
@@ -39,17 +41,17 @@ def encode(
         `position_embedding`, `embedding_dropout`, `block_0` ..., `norm`.
     """
     size = variant.size
-    fresh = {"initialize": initialize, "dtype": dtype}
+    fresh = {"init": init, "dtype": dtype}
     grid = tuple(side // variant.patch for side in pixels.shape[1:3])
 
-    tokens = PatchEmbedding(variant.patch, size.width, seed=child_seed(seed, 0), name="patch_embedding", **fresh)(
-        pixels
+    patches = PatchEmbedding(variant.patch, size.width, seed=child_seed(seed, 0), name="patch_embedding", **fresh)
+    positions = PositionEmbedding(
+        grid, int(class_token), sincos, seed=child_seed(seed, 1), name="position_embedding", **fresh
     )
+    tokens = patches(pixels)
     if class_token:
         tokens = ClassToken(dtype=dtype, name="class_token")(tokens)
-    tokens = PositionEmbedding(grid, int(class_token), seed=child_seed(seed, 1), name="position_embedding", **fresh)(
-        tokens
-    )
+    tokens = positions(tokens)
     if dropout:
         tokens = keras.layers.Dropout(dropout, seed=child_seed(seed, 2), dtype=dtype, name="embedding_dropout")(tokens)
     for index in range(depth):

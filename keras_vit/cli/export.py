@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
     from keras_vit.data import load
-    from keras_vit.export import ToleranceMissed, export, print_table
+    from keras_vit.export import ExportMissed, export, print_table
     from keras_vit.training import load_run
     from keras_vit.training.report import write_page
     from keras_vit.training.run import EXPORT
@@ -40,7 +40,6 @@ def run(arguments: argparse.Namespace) -> int:
         test_fraction=settings.test_fraction,
         seed=found.recipe.seed,
         skip_bad=settings.skip_bad,
-        class_names=found.class_names,
     )
     out = Path(arguments.out) if arguments.out else found.folder / EXPORT
     status, missed = 0, None
@@ -54,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
             allow_drop=arguments.allow_drop,
             limit=arguments.limit,
         )
-    except ToleranceMissed as error:
+    except ExportMissed as error:
         report, status, missed = error.report, 1, error
     print_table(report)
     if not arguments.out:

@@ -165,18 +165,23 @@ def random_shift(image: tf.Tensor, seed: tf.Tensor, pixels: int) -> tf.Tensor:
 
 def random_erasing(image: tf.Tensor, seed: tf.Tensor, probability: float, preprocessing: Preprocessing) -> tf.Tensor:
     """Fills a random rectangle with noise that has the record's mean and spread, as timm's `pixel` mode does."""
-    height, width, channels = image.shape
-    draw, noise_seed = tf.unstack(tf.random.split(seed, 2))
-    coin, area, ratio, top, left = tf.unstack(tf.random.stateless_uniform((5,), draw))
+    coin, box, noise = tf.unstack(tf.random.split(seed, 3))
+    erased = tf.random.stateless_uniform((), coin) < probability
+    # The noise is the costly part: it is only drawn for images that are erased.
+    return tf.cond(erased, lambda: _erase(image, box, noise, preprocessing), lambda: image)
+
+
+def _erase(image: tf.Tensor, box_seed: tf.Tensor, noise_seed: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
+    height, width, _ = image.shape
+    area, ratio, top, left = tf.unstack(tf.random.stateless_uniform((4,), box_seed))
     area = height * width * (_ERASED_AREA[0] + area * (_ERASED_AREA[1] - _ERASED_AREA[0]))
-    ratio = tf.exp(tf.math.log(_ERASED_RATIO[0]) + ratio * math.log(_ERASED_RATIO[1] / _ERASED_RATIO[0]))
+    ratio = _ERASED_RATIO[0] * (_ERASED_RATIO[1] / _ERASED_RATIO[0]) ** ratio
     tall = tf.minimum(tf.sqrt(area * ratio), float(height))
     wide = tf.minimum(tf.sqrt(area / ratio), float(width))
-    top, left = top * (height - tall), left * (width - wide)
-    rows, columns = tf.range(height, dtype=tf.float32), tf.range(width, dtype=tf.float32)
-    in_rows = (rows >= top) & (rows < top + tall)
-    in_columns = (columns >= left) & (columns < left + wide)
-    erased = (in_rows[:, None] & in_columns[None, :])[..., None] & (coin < probability)
-    noise = tf.random.stateless_normal((height, width, channels), noise_seed)
-    noise = (noise * preprocessing.std + preprocessing.mean) * 255.0
-    return tf.where(erased, tf.clip_by_value(noise, 0.0, 255.0), image)
+    rows = tf.range(height, dtype=tf.float32) - top * (height - tall)
+    columns = tf.range(width, dtype=tf.float32) - left * (width - wide)
+    in_rows = (rows >= 0) & (rows < tall)
+    in_columns = (columns >= 0) & (columns < wide)
+    inside = (in_rows[:, None] & in_columns[None, :])[..., None]
+    noise = tf.random.stateless_normal(image.shape, noise_seed, preprocessing.mean, preprocessing.std)
+    return tf.where(inside, tf.clip_by_value(noise * 255.0, 0.0, 255.0), image)

@@ -36,10 +36,11 @@ def preflight(splits: dict[str, Examples], *, skip_bad: bool, progress: bool) ->
     inspected = _inspect_all([(examples, i) for examples in splits.values() for i in range(len(examples))], progress)
     checked, bad = {}, []
     for split, examples in splits.items():
-        digests, problems = zip(*(next(inspected) for _ in range(len(examples))), strict=True)
+        reports = [next(inspected) for _ in range(len(examples))]
+        digests, problems = [digest for digest, _ in reports], [problem for _, problem in reports]
         bad += [f"{name} ({problem})" for name, problem in zip(examples.names, problems, strict=True) if problem]
         good = [i for i, problem in enumerate(problems) if not problem]
-        checked[split] = with_digests(examples, list(digests))
+        checked[split] = with_digests(examples, digests)
         if len(good) < len(examples):
             checked[split] = checked[split].subset(good)
     if not bad:

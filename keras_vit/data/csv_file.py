@@ -66,8 +66,12 @@ def read_csv(path: Path) -> Source:
     columns = _header(path)
     if not {"file", "label"} <= set(columns):
         raise InputError(f"{path} needs the columns file and label (and maybe split): name them in its first line.")
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        rows = [{key: (row[header] or "").strip() for key, header in columns.items()} for row in csv.DictReader(stream)]
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            table = list(csv.DictReader(stream))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} is no readable CSV ({error}): save it as UTF-8 text.") from error
+    rows = [{key: (row[header] or "").strip() for key, header in columns.items()} for row in table]
     if not rows:
         raise InputError(f"{path} has no rows: list the images in it.")
     rows, notes = _with_labels(path, rows)
@@ -82,7 +86,8 @@ def read_csv(path: Path) -> Source:
 
 def _header(path: Path) -> dict[str, str]:
     """The header that stands for each known column, for those that are there."""
-    with path.open(newline="", encoding="utf-8-sig") as stream:
+    # Any CSV of the folder is looked at here, whatever it is written in; only the chosen one has to be right.
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as stream:
         headers = next(csv.reader(stream), [])
     by_lower = {header.strip().lower(): header for header in reversed(headers)}
     found = {key: next((by_lower[n] for n in names if n in by_lower), None) for key, names in _COLUMNS.items()}

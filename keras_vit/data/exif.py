@@ -28,23 +28,14 @@ def orientation(encoded: tf.Tensor) -> tf.Tensor:
 
     Returns:
         Scalar int32 1..8; 1 (as stored) when there is no EXIF or it is damaged.
+
+    Raises:
+        tf.errors.InvalidArgumentError: the file is shorter than any JPEG.
     """
-    head = tf.pad(tf.io.decode_raw(tf.strings.substr(encoded, 0, _HEAD), tf.uint8), [[0, _PADDING]])
-    end = tf.size(head) - _PADDING
-
-    def is_exif(at):
-        return tf.reduce_all(tf.concat([head[at : at + 2], head[at + 4 : at + 10]], 0) == list(b"\xff\xe1Exif\0\0"))
-
-    def before_exif(at):
-        marker = head[at + 1]
-        application = ((marker >= 0xE0) & (marker <= 0xEF)) | (marker == 0xFE)
-        return (at < end) & (head[at] == 0xFF) & application & ~is_exif(at)
-
-    def skip(at):
-        return tf.minimum(at + 2 + _number(head[at + 2 : at + 4], 2, False), end)
-
-    at = tf.while_loop(before_exif, skip, [tf.constant(2)])[0]
-    return tf.cond(is_exif(at), lambda: _tiff_orientation(head[at + 10 :]), lambda: 1)
+    # Most files have a JFIF segment, or nothing, before the tables: then one look at the next marker is enough.
+    jfif = tf.strings.substr(encoded, 2, 4) == b"\xff\xe0\x00\x10"
+    marker = tf.io.decode_raw(tf.strings.substr(encoded, tf.where(jfif, 21, 3), 1), tf.uint8)[0]
+    return tf.cond(_is_application(marker), lambda: _walk(encoded), lambda: tf.constant(1))
 
 
 def upright(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
@@ -64,6 +55,29 @@ def upright(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
 
     branches = [lambda row=row: undo(*row) for row in _UNDO]
     return tf.switch_case(orientation - 1, branches)
+
+
+def _is_application(marker: tf.Tensor) -> tf.Tensor:
+    """Whether a segment's marker byte is APPn or a comment, which may stand before EXIF."""
+    return ((marker >= 0xE0) & (marker <= 0xEF)) | (marker == 0xFE)
+
+
+def _walk(encoded: tf.Tensor) -> tf.Tensor:
+    """The orientation, by going from segment to segment until one is EXIF."""
+    head = tf.pad(tf.io.decode_raw(tf.strings.substr(encoded, 0, _HEAD), tf.uint8), [[0, _PADDING]])
+    end = tf.size(head) - _PADDING
+
+    def is_exif(at):
+        return tf.reduce_all(tf.concat([head[at : at + 2], head[at + 4 : at + 10]], 0) == list(b"\xff\xe1Exif\0\0"))
+
+    def before_exif(at):
+        return (at < end) & (head[at] == 0xFF) & _is_application(head[at + 1]) & ~is_exif(at)
+
+    def skip(at):
+        return [tf.minimum(at + 2 + _number(head[at + 2 : at + 4], 2, False), end)]
+
+    [at] = tf.while_loop(before_exif, skip, [tf.constant(2)])
+    return tf.cond(is_exif(at), lambda: _tiff_orientation(head[at + 10 :]), lambda: tf.constant(1))
 
 
 def _tiff_orientation(tiff: tf.Tensor) -> tf.Tensor:

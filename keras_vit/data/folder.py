@@ -29,6 +29,9 @@ def read_folder(root: Path) -> Source:
         remedy = "give each class a folder of its own" if _images(root) else "put class folders with images into it"
         raise InputError(f"{root} holds no class folders: {remedy}.")
     split_folders = [folder for folder in folders if folder.name.lower() in SPLIT_NAMES]
+    if split_folders == folders and not any(SPLIT_NAMES[folder.name.lower()] == "train" for folder in folders):
+        found = ", ".join(folder.name for folder in folders)
+        raise InputError(f"{root} has the folders {found}, but no train folder: put the images to train on there.")
     if not any(SPLIT_NAMES[folder.name.lower()] == "train" for folder in split_folders):
         return Source({"train": _read_classes(folders)}, [folder.name for folder in folders])
 

@@ -36,7 +36,7 @@ def resize_and_crop(image: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor
     # Pillow resizes the rows first and stores whole numbers in between.
     for axis in (1, 0):
         pixels = _resample(pixels, axis, preprocessing.image_size[axis], scale[axis], offset[axis], preprocessing)
-        pixels = tf.clip_by_value(tf.round(pixels), 0.0, 255.0)
+        pixels = tf.clip_by_value(tf.floor(pixels + 0.5), 0.0, 255.0)
     pixels.set_shape((height, width, image.shape[-1]))
     return pixels
 

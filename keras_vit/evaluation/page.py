@@ -123,7 +123,7 @@ ARTIFACT_COLUMNS = {
     "ok": ("Check", _passed),
     "size_bytes": ("Size", _scaled("MB", 1e-6, 2)),
     "latency_ms": ("Latency", _scaled("ms", 1, 1)),
-    "agreement": ("Same top-1", _percent),
+    "agreement": ("Agreement", _percent),
     "metric": ("Score", _percent),
     "metric_source": ("Score of model.keras", _percent),
     "max_error": ("Max error", _number),
@@ -170,7 +170,7 @@ def _curves(history: Mapping[str, Sequence[float]]) -> str:
 
 
 def _picture(caption: str, png: bytes) -> str:
-    return f"<figure><figcaption>{_text(caption)}</figcaption>{_image(caption, png, least_share=0.6)}</figure>"
+    return f"<figure><figcaption>{_text(caption)}</figcaption>{_image(caption, png, least_share=0.73)}</figure>"
 
 
 def _image(words: str, png: bytes, *, least_share: float) -> str:

@@ -12,7 +12,6 @@ import keras
 from keras_vit.errors import InputError, suggest
 from keras_vit.export.saved_model import write_saved_model
 from keras_vit.export.tflite import write_tflite
-from keras_vit.preprocessing import Preprocessing
 
 MAX_ERROR = 1e-3
 """Largest error of any probability that a float file may have."""
@@ -52,33 +51,33 @@ class Format:
 
     Attributes:
         file: name of the file or folder.
-        write: makes it from (export graph, path, class names, preprocessing record).
+        write: makes it, called as `write(graph, path, class_names=..., preprocessing=...)` with the export graph.
         runner: script of `runners/` that runs it.
         inputs: which inputs the runner takes, see `verify.Reference`.
         quantized: judged by agreement instead of by the largest error.
     """
 
     file: str
-    write: Callable[[keras.Model, Path, Sequence[str], Preprocessing], None]
+    write: Callable[..., None]
     runner: str
     inputs: tuple[str, ...]
     quantized: bool = False
 
 
-def _saved_model(graph: keras.Model, path: Path, class_names: Sequence[str], preprocessing: Preprocessing) -> None:
-    write_saved_model(graph, path, class_names=class_names, preprocessing=preprocessing)
-
-
-def _tflite(graph: keras.Model, path: Path, class_names, preprocessing, *, int8_dynamic: bool) -> None:
+def _write_tflite(graph: keras.Model, path: Path, *, int8_dynamic: bool, **about) -> None:
     # Names and record have no place in a bare TFLite file: labels.txt and report.json stand beside it.
     write_tflite(graph, path, int8_dynamic=int8_dynamic)
 
 
 FORMATS = {
-    "saved_model": Format("saved_model", _saved_model, "run_saved_model", ("images", "encoded")),
-    "tflite": Format("model.tflite", partial(_tflite, int8_dynamic=False), "run_tflite", ("images",)),
+    "saved_model": Format("saved_model", write_saved_model, "run_saved_model", ("images", "encoded")),
+    "tflite": Format("model.tflite", partial(_write_tflite, int8_dynamic=False), "run_tflite", ("images",)),
     "tflite-int8-dynamic": Format(
-        "model_int8_dynamic.tflite", partial(_tflite, int8_dynamic=True), "run_tflite", ("images",), quantized=True
+        "model_int8_dynamic.tflite",
+        partial(_write_tflite, int8_dynamic=True),
+        "run_tflite",
+        ("images",),
+        quantized=True,
     ),
 }
 """Format name -> its row."""

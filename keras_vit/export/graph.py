@@ -74,13 +74,14 @@ def fold_normalization(
 
 
 def _clone(model: keras.Model, without: tuple[type, ...]) -> keras.Model:
-    """The same functional graph in float32 and with fresh weights; layers of the types `without` pass their input on."""
+    """The same graph in float32 with fresh weights; layers of the types `without` pass their input on."""
+
+    # Weights are copied next, so nothing needs to be drawn.
+    changes = {"dtype": "float32", "init": "zeros"}
 
     def copy(layer):
-        config = {**layer.get_config(), "dtype": "float32"}
-        if "initialize" in config:  # weights are copied next, so nothing needs to be drawn
-            config["initialize"] = False
-        return type(layer).from_config(config)
+        config = layer.get_config()
+        return type(layer).from_config({name: changes.get(name, value) for name, value in config.items()})
 
     def call(layer, *args, **kwargs):
         return args[0] if isinstance(layer, without) else layer(*args, **kwargs)

@@ -7,6 +7,8 @@ from importlib import metadata
 from pathlib import Path
 
 import keras
+import tensorflow as tf
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -29,7 +31,9 @@ def source_entry(model: keras.Model, preprocessing: Preprocessing, reference: Re
         "threads": threads,
         "versions": {
             "keras_vit": __version__,
-            **{name: metadata.version(name) for name in ("tensorflow", "keras", "ai-edge-litert")},
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+            "ai_edge_litert": metadata.version("ai-edge-litert"),
         },
     }
 
@@ -47,22 +51,27 @@ def print_table(report: dict, console: Console | None = None) -> None:
         console: where to; standard output by default.
     """
     source = report["source"]
-    table = Table(title=f"{source['model']}, {source['images']} validation images, top-1 {source['metric']:.1%}")
-    table.add_column("file")
-    for heading in ("size", "max error", "mean error", "agreement", "top-1", "ms/image", "verdict"):
+    table = Table(
+        title=f"{source['model']}, {source['images']} validation images, top-1 {source['metric']:.1%}",
+        caption=f"ms: median of single-image calls on the CPU, {source['threads']} thread(s)",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    table.add_column("file", no_wrap=True)
+    for heading in ("MB", "max error", "mean error", "agrees", "top-1", "ms", "verdict"):
         table.add_column(heading, justify="right")
     for entry in report["artifacts"]:
         errors = [entry["max_error"], entry["mean_error"]]
         table.add_row(
             entry["file"],
-            f"{entry['size_bytes'] / 1e6:.2f} MB",
-            *("not finite" if error is None else f"{error:.1e}" for error in errors),
+            f"{entry['size_bytes'] / 1e6:.2f}",
+            *("not finite" if error is None else f"{error:.0e}" for error in errors),
             f"{entry['agreement']:.1%}",
             f"{entry['metric']:.1%}",
-            f"{entry['latency_ms']:.1f}",
-            "ok" if entry["ok"] else "missed, kept" if entry["kept"] else "missed, deleted",
+            f"{entry['latency_ms']:.3g}",
+            "ok" if entry["ok"] else "missed" if entry["kept"] else "deleted",
         )
-    table.caption = f"CPU, {source['threads']} thread(s), median of single-image calls"
     (console or Console()).print(table)
 
 

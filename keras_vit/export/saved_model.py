@@ -47,8 +47,8 @@ def write_saved_model(
     def labels():
         return {"labels": tf.constant(list(class_names))}
 
+    # Endpoints bring their variables along; `archive.track` would store every weight a second time.
     archive = keras.export.ExportArchive()
-    archive.track(graph)
     archive.add_endpoint("serve", serve, [tf.TensorSpec(graph.input_shape, tf.float32, name="image")])
     archive.add_endpoint("serve_bytes", serve_bytes, [tf.TensorSpec((None,), tf.string, name="encoded")])
     archive.add_endpoint("labels", labels, [])

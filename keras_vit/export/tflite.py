@@ -33,7 +33,6 @@ def write_tflite(graph: keras.Model, path: Path, *, int8_dynamic: bool = False) 
 
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         archive = keras.export.ExportArchive()
-        archive.track(graph)
         archive.add_endpoint("serve", serve, [tf.TensorSpec((1, *graph.input_shape[1:]), tf.float32, name="image")])
         archive.write_out(folder, verbose=False)
         run_script(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,13 +63,14 @@ def make_reference(model: keras.Model, examples: Examples, preprocessing: Prepro
     files = {"images": folder / "images.npy", "encoded": folder / "encoded.npz"}
     shape = (len(examples), *preprocessing.image_size, preprocessing.channels)
     pixels = np.lib.format.open_memmap(files["images"], "w+", "uint8", shape)
+    run, run_own = _predictor(exact), _predictor(model)
     probabilities, own = [], []
     batches = eval_dataset(examples, preprocessing, num_classes=model.output_shape[-1], batch_size=BATCH)
     with _full_float32():
         for number, (images, _) in enumerate(batches):
             pixels[number * BATCH : number * BATCH + len(images)] = images.numpy()
-            probabilities.append(_softmax(exact.predict_on_batch(images)))
-            own.append(_softmax(model.predict_on_batch(images)) if mixed else probabilities[-1])
+            probabilities.append(run(images))
+            own.append(run_own(images) if mixed else probabilities[-1])
     pixels.flush()
     _store_encoded(examples, files["encoded"])
     top1 = accuracy(np.concatenate(own), examples.labels)
@@ -153,10 +154,19 @@ def _store_encoded(examples: Examples, path: Path) -> None:
     np.savez(path, data=np.concatenate(files), offsets=np.cumsum([0, *map(len, files)]))
 
 
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    logits = logits.astype("float64")
-    powers = np.exp(logits - logits.max(-1, keepdims=True))
-    return powers / powers.sum(-1, keepdims=True)
+def _predictor(model: keras.Model) -> Callable[[tf.Tensor], np.ndarray]:
+    """Images -> probabilities. Not `predict`, which would split a batch over the replicas the model was trained on."""
+
+    @tf.function(reduce_retracing=True)
+    def logits_of(images):
+        return model(images, training=False)
+
+    def run(images):
+        logits = logits_of(images).numpy().astype("float64")
+        powers = np.exp(logits - logits.max(-1, keepdims=True))
+        return powers / powers.sum(-1, keepdims=True)
+
+    return run
 
 
 def _largest(errors) -> float | None:

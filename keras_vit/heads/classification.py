@@ -20,7 +20,7 @@ def classification_head(
     pooling: str,
     class_token: bool,
     zero_head: bool = False,
-    initialize: bool = True,
+    init: str = "normal",
     seed: int | None = None,
     dtype=None,
 ):
@@ -33,8 +33,8 @@ def classification_head(
         pooling: `token` (class token), `avg` (mean of the patch tokens) or `map` (attention pooling).
         class_token: whether the first token is one.
         zero_head: start the linear layer at zero, so that the first predictions are uniform.
-        initialize: False leaves the pooling's kernels zero because loaded weights follow. The linear layer is drawn
-            all the same: it stays as drawn where the weights know other classes.
+        init: how the pooling's kernels are drawn, a key of `INITS`. The linear layer is truncated normal 0.02 in any
+            case: it stays as drawn where loaded weights know other classes.
         seed: of initial weights.
         dtype: Keras dtype policy of the pooling; logits are always float32.
 
@@ -53,7 +53,7 @@ def classification_head(
             variant.size.num_heads,
             variant.size.mlp_dim,
             norm_epsilon=variant.family.norm_epsilon,
-            initialize=initialize,
+            init=init,
             seed=child_seed(seed, 0),
             dtype=dtype,
             name="pool",
@@ -63,5 +63,5 @@ def classification_head(
     features = pool(tokens)
     if not num_classes:
         return features
-    initializer = kernel_initializer(not zero_head, child_seed(seed, 1))
+    initializer = kernel_initializer("zeros" if zero_head else "normal", child_seed(seed, 1))
     return keras.layers.Dense(num_classes, kernel_initializer=initializer, dtype="float32", name="head")(features)

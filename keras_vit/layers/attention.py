@@ -39,16 +39,16 @@ class SelfAttention(ViTLayer):
 
     Args:
         num_heads: divides the width D.
-        initialize: False leaves the kernels zero because loaded weights follow.
+        init: how kernels are drawn, a key of `INITS`.
         seed: of the initial kernels.
 
     Shapes: (B, N, D) in and out. Weights: `qkv` (D, 3 D), queries, keys and values in this order; `projection` (D, D).
     """
 
-    def __init__(self, num_heads: int, initialize: bool = True, seed: int | None = None, **kwargs):
+    def __init__(self, num_heads: int, init: str = "normal", seed: int | None = None, **kwargs):
         super().__init__(**kwargs)
         self.num_heads = num_heads
-        self.initialize = initialize
+        self.init = init
         self.seed = seed
 
     def build(self, input_shape):

@@ -21,7 +21,7 @@ class EncoderBlock(ViTLayer):
         dropout: rate after the attention projection and after both MLP layers.
         drop_path: probability of leaving out each branch of an image while training.
         norm_epsilon: of both layer normalisations.
-        initialize: False leaves the kernels zero because loaded weights follow.
+        init: how kernels are drawn, a key of `INITS`.
         seed: of initial kernels and masks.
 
     Shapes: (B, N, D) in and out.
@@ -34,7 +34,7 @@ class EncoderBlock(ViTLayer):
         dropout: float = 0.0,
         drop_path: float = 0.0,
         norm_epsilon: float = 1e-6,
-        initialize: bool = True,
+        init: str = "normal",
         seed: int | None = None,
         **kwargs,
     ):
@@ -44,17 +44,17 @@ class EncoderBlock(ViTLayer):
         self.dropout = dropout
         self.drop_path = drop_path
         self.norm_epsilon = norm_epsilon
-        self.initialize = initialize
+        self.init = init
         self.seed = seed
 
         policy, seeds = self.dtype_policy, [child_seed(seed, i) for i in range(5)]
         norm = {"epsilon": norm_epsilon, "dtype": policy}
         self.norm1 = keras.layers.LayerNormalization(name="norm1", **norm)
-        self.attention = SelfAttention(num_heads, initialize, seeds[0], dtype=policy, name="attention")
+        self.attention = SelfAttention(num_heads, init, seeds[0], dtype=policy, name="attention")
         self.attention_dropout = keras.layers.Dropout(dropout, seed=seeds[1], dtype=policy, name="attention_dropout")
         self.drop_path1 = StochasticDepth(drop_path, seeds[2], dtype=policy, name="drop_path1")
         self.norm2 = keras.layers.LayerNormalization(name="norm2", **norm)
-        self.mlp = MLP(mlp_dim, dropout, initialize, seeds[3], dtype=policy, name="mlp")
+        self.mlp = MLP(mlp_dim, dropout, init, seeds[3], dtype=policy, name="mlp")
         self.drop_path2 = StochasticDepth(drop_path, seeds[4], dtype=policy, name="drop_path2")
 
     def build(self, input_shape):

@@ -15,7 +15,7 @@ class MLP(ViTLayer):
     Args:
         hidden_dim: units of the first dense layer; the second returns to the input's width.
         dropout: rate after each dense layer.
-        initialize: False leaves the kernels zero because loaded weights follow.
+        init: how kernels are drawn, a key of `INITS`.
         seed: of the initial kernels and the dropout masks.
 
     Shapes: (B, N, D) in and out.
@@ -25,14 +25,14 @@ class MLP(ViTLayer):
         self,
         hidden_dim: int,
         dropout: float = 0.0,
-        initialize: bool = True,
+        init: str = "normal",
         seed: int | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.hidden_dim = hidden_dim
         self.dropout = dropout
-        self.initialize = initialize
+        self.init = init
         self.seed = seed
 
     def build(self, input_shape):

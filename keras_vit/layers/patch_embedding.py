@@ -18,23 +18,23 @@ class PatchEmbedding(ViTLayer):
     Args:
         patch_size: side of a patch in pixels; must divide height and width.
         width: embedding dimension D.
-        initialize: False leaves the kernel zero because loaded weights follow.
+        init: `zeros` leaves the kernel zero because loaded weights follow; otherwise it is LeCun normal.
         seed: of the initial kernel.
 
     Shapes: (B, H, W, channels) -> (B, H / patch_size * W / patch_size, D).
     """
 
-    def __init__(self, patch_size: int, width: int, initialize: bool = True, seed: int | None = None, **kwargs):
+    def __init__(self, patch_size: int, width: int, init: str = "normal", seed: int | None = None, **kwargs):
         super().__init__(**kwargs)
         self.patch_size = patch_size
         self.width = width
-        self.initialize = initialize
+        self.init = init
         self.seed = seed
         self.projection = keras.layers.Conv2D(
             width,
             patch_size,
             strides=patch_size,
-            kernel_initializer=keras.initializers.LecunNormal(seed=seed) if initialize else "zeros",
+            kernel_initializer=keras.initializers.LecunNormal(seed=seed) if init != "zeros" else "zeros",
             data_format="channels_last",
             dtype=self.dtype_policy,
             name="projection",

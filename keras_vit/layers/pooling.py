@@ -50,7 +50,7 @@ class AttentionPooling(ViTLayer):
         num_heads: attention heads; divides the width D.
         mlp_dim: hidden units of the MLP.
         norm_epsilon: of the layer normalisation before the MLP.
-        initialize: False leaves the kernels zero because loaded weights follow.
+        init: how kernels are drawn, a key of `INITS`.
         seed: of the initial kernels.
 
     Shapes: (B, N, D) -> (B, D).
@@ -61,7 +61,7 @@ class AttentionPooling(ViTLayer):
         num_heads: int,
         mlp_dim: int,
         norm_epsilon: float = 1e-6,
-        initialize: bool = True,
+        init: str = "normal",
         seed: int | None = None,
         **kwargs,
     ):
@@ -69,7 +69,7 @@ class AttentionPooling(ViTLayer):
         self.num_heads = num_heads
         self.mlp_dim = mlp_dim
         self.norm_epsilon = norm_epsilon
-        self.initialize = initialize
+        self.init = init
         self.seed = seed
 
     def build(self, input_shape):
@@ -77,7 +77,7 @@ class AttentionPooling(ViTLayer):
         batch, _, width = input_shape
         self.probe = self.add_weight(
             shape=(1, 1, width),
-            initializer=kernel_initializer(self.initialize, child_seed(self.seed, 0)),
+            initializer=kernel_initializer(self.init, child_seed(self.seed, 0)),
             name="probe",
         )
         self.query = dense(self, "query", width, 1)
@@ -88,7 +88,7 @@ class AttentionPooling(ViTLayer):
         self.norm = keras.layers.LayerNormalization(epsilon=self.norm_epsilon, dtype=self.dtype_policy, name="norm")
         self.norm.build((batch, 1, width))
         self.mlp = MLP(
-            self.mlp_dim, 0.0, self.initialize, child_seed(self.seed, 4), dtype=self.dtype_policy, name="mlp"
+            self.mlp_dim, 0.0, self.init, child_seed(self.seed, 4), dtype=self.dtype_policy, name="mlp"
         )
         self.mlp.build((batch, 1, width))
 

@@ -42,6 +42,25 @@ def resample_positions(
     return np.concatenate([table[:prefix], rows])
 
 
+def sincos_positions(grid: tuple[int, int], prefix: int, width: int) -> np.ndarray:
+    """Sines and cosines of the patches' columns and rows (Beyer et al., "Better plain ViT baselines", 2022).
+
+    Args:
+        grid: (h, w) of the patches.
+        prefix: number of leading rows that belong to no patch; they are zero.
+        width: embedding dimension D, a multiple of 4.
+
+    Returns:
+        (prefix + h * w, D), float32.
+    """
+    if width % 4:
+        raise ValueError(f"Sine and cosine positions need a width that 4 divides, not {width}.")
+    rows, columns = (axis.reshape(-1, 1) for axis in np.mgrid[: grid[0], : grid[1]])
+    frequencies = 10_000.0 ** -np.linspace(0, 1, width // 4)
+    waves = [wave(axis * frequencies) for axis in (columns, rows) for wave in (np.sin, np.cos)]
+    return np.concatenate([np.zeros((prefix, width)), np.concatenate(waves, axis=1)]).astype("float32")
+
+
 @keras.saving.register_keras_serializable(package="keras_vit")
 class PositionEmbedding(ViTLayer):
     """Adds a learned vector to every token.
@@ -52,7 +71,8 @@ class PositionEmbedding(ViTLayer):
     Args:
         grid: (h, w) of the patches.
         prefix: number of tokens before the patches.
-        initialize: False leaves the table zero because loaded weights follow.
+        sincos: start from sines and cosines instead of truncated normal 0.02; the table learns all the same.
+        init: `zeros` leaves the table zero because loaded weights follow.
         seed: of the initial table.
 
     Shapes: (B, prefix + h * w, D) in and out.
@@ -62,23 +82,28 @@ class PositionEmbedding(ViTLayer):
         self,
         grid: tuple[int, int],
         prefix: int = 1,
-        initialize: bool = True,
+        sincos: bool = False,
+        init: str = "normal",
         seed: int | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.grid = tuple(grid)
         self.prefix = prefix
-        self.initialize = initialize
+        self.sincos = sincos
+        self.init = init
         self.seed = seed
 
     def build(self, input_shape):
         """Creates the table, shape (prefix + h * w, D)."""
-        self.embedding = self.add_weight(
-            shape=(self.prefix + self.grid[0] * self.grid[1], input_shape[-1]),
-            initializer=kernel_initializer(self.initialize, self.seed),
-            name="embedding",
-        )
+        width = input_shape[-1]
+        if self.sincos and self.init != "zeros":
+            initializer = keras.initializers.Constant(sincos_positions(self.grid, self.prefix, width))
+        else:
+            # Truncated normal in any case: Xavier's scale means nothing for a table that is added, not multiplied.
+            initializer = kernel_initializer("zeros" if self.init == "zeros" else "normal", self.seed)
+        shape = (self.prefix + self.grid[0] * self.grid[1], width)
+        self.embedding = self.add_weight(shape=shape, initializer=initializer, name="embedding")
 
     def call(self, tokens):
         """Adds the table to every image's tokens."""

@@ -66,5 +66,7 @@ class ShowProgress(keras.callbacks.Callback):
             f"{name} {logs[name]:.4f}" for name in ("loss", "top1", "val_loss", "val_top1") if name in logs
         )
         self.console.print(
-            f"epoch {epoch + 1:>3}/{self.epochs} · {shown} · {logs['images_per_second']:.0f} images/s", highlight=False
+            f"epoch {epoch + 1:>3}/{self.epochs} · {shown} · {logs['images_per_second']:.0f} images/s",
+            highlight=False,
+            soft_wrap=True,
         )

@@ -48,6 +48,8 @@ class ModelSettings:
         depth: number of blocks; the size's own by default.
         drop_path: stochastic depth of the last block.
         dropout: in the encoder.
+        init: `normal`, or `xavier` for narrow networks from scratch.
+        position_init: `normal`, or `sincos` for learning from few images.
         zero_head: start the classifier at zero.
         preprocessing: `inception` or `imagenet`; the family's own by default.
         crop: share of the image that evaluation's centre crop keeps; the record's own by default.
@@ -62,6 +64,8 @@ class ModelSettings:
     depth: int | None = None
     drop_path: float = 0.0
     dropout: float = 0.0
+    init: str = "normal"
+    position_init: str = "normal"
     zero_head: bool = False
     preprocessing: str | None = None
     crop: float | None = None

@@ -58,8 +58,8 @@ def run_keras_vit(arguments: argparse.Namespace, seed: int) -> dict:
         "top1": val["top1"],
         "last_top1": float(last["val_top1"]),
         "wall_seconds": wall,
-        "train": counts["train"],
-        "val": counts["val"],
+        "train": sum(counts["train"].values()),
+        "val": sum(counts["val"].values()),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,19 +85,18 @@ def export(
         with _stage(console, "source model on validation images"):
             reference = make_reference(model, spread(validation, limit), preprocessing, folder)
         graph = export_graph(model)
-        report = {"source": source_entry(model, preprocessing, reference, threads), "artifacts": []}
-        missed = []
+        artifacts, missed = [], []
         for name in names:
             row = FORMATS[name]
-            artefact = folder / row.file
             with _stage(console, f"{name}: converting"):
-                row.write(graph, artefact, class_names, preprocessing)
+                row.write(graph, folder / row.file, class_names=class_names, preprocessing=preprocessing)
             with _stage(console, f"{name}: running in its own runtime"):
-                figures = measure(artefact, row.runner, row.inputs, reference, threads=threads)
+                figures = measure(folder / row.file, row.runner, row.inputs, reference, threads=threads)
             misses = tolerances[row.quantized].misses(figures)
             missed += [f"{row.file}: {miss}" for miss in misses]
             kept = allow_drop or not misses
-            report["artifacts"].append({"file": row.file, "format": name, "ok": not misses, "kept": kept, **figures})
+            artifacts.append({"file": row.file, "format": name, "ok": not misses, "kept": kept, **figures})
+        report = {"source": source_entry(model, preprocessing, reference, threads), "artifacts": artifacts}
         _publish(report, class_names, folder, out)
     if missed and not allow_drop:
         raise ExportMissed(
@@ -154,19 +154,21 @@ def _staging(out: Path) -> Iterator[Path]:
 
 @contextmanager
 def _stage(console: Console, text: str) -> Iterator[None]:
+    start = time.monotonic()
     with console.status(text):
         yield
-    console.print(f"{text}: done")
+    console.print(f"{text}: {time.monotonic() - start:.1f} s")
 
 
 def _publish(report: dict, class_names: Sequence[str], folder: Path, out: Path) -> None:
-    """Moves what is kept into place; the report goes first and comes last, so that it never describes other files."""
+    """Moves what is kept into place: the old report goes first, the new one comes last, so that none is wrong."""
     (folder / LABELS).write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")
     write_report(report, folder / REPORT)
     out.mkdir(exist_ok=True)
     (out / REPORT).unlink(missing_ok=True)
     for entry in report["artifacts"]:
         _put(folder / entry["file"], out / entry["file"], entry["kept"], attic=folder)
+        (out / f"{entry['file']}.log").unlink(missing_ok=True)
     os.replace(folder / LABELS, out / LABELS)
     os.replace(folder / REPORT, out / REPORT)
 

@@ -1,0 +1,46 @@
+"""Small data sets made on the spot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture
+def make_images():
+    """A function that writes `count` different pictures as `folder/0.jpg`, ... and returns their paths."""
+
+    def make(folder: Path, count: int, *, extension: str = "jpg", size=(40, 30)) -> list[Path]:
+        folder.mkdir(parents=True, exist_ok=True)
+        # The seed follows from the place, so that no two folders hold the same picture.
+        rng = np.random.default_rng(list(str(folder).encode()))
+        paths = []
+        for i in range(count):
+            picture = Image.fromarray(rng.integers(0, 256, (5, 6, 3), np.uint8)).resize(size, Image.BICUBIC)
+            paths.append(folder / f"{i}.{extension}")
+            picture.save(paths[-1])
+        return paths
+
+    return make
+
+
+@pytest.fixture
+def class_folders(tmp_path, make_images) -> Path:
+    """`photos/cat` and `photos/dog` with ten pictures each."""
+    root = tmp_path / "photos"
+    for name in ("cat", "dog"):
+        make_images(root / name, 10)
+    return root
+
+
+@pytest.fixture
+def split_folders(tmp_path, make_images) -> Path:
+    """`photos/train|valid|test` with `cat` and `dog`, 6 / 2 / 3 pictures a class."""
+    root = tmp_path / "photos"
+    for split, count in {"train": 6, "valid": 2, "test": 3}.items():
+        for name in ("cat", "dog"):
+            make_images(root / split / name, count)
+    return root

@@ -1,0 +1,177 @@
+"""Augmentation: what each setting does to the pixels, and which settings are refused."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_vit.data import augment as ops
+from keras_vit.data.augment import Augment, ImageAugmenter
+from keras_vit.data.mixing import batch_mixer
+from keras_vit.data.randaugment import RandAugment
+from keras_vit.errors import InputError
+from keras_vit.preprocessing import Preprocessing
+
+RECORD = Preprocessing((32, 24), crop=1.0)
+GREY = Preprocessing((32, 24), (0.5,), (0.5,), crop=1.0)
+
+
+def photo(channels=3, size=(48, 36)):
+    rng = np.random.default_rng(0)
+    small = tf.constant(rng.integers(0, 256, (6, 5, channels)), tf.float32)
+    return tf.cast(tf.clip_by_value(tf.image.resize(small, size, "bicubic"), 0, 255), tf.uint8)
+
+
+def seeds(n):
+    return [tf.constant([7, i], tf.int64) for i in range(n)]
+
+
+@pytest.mark.parametrize("record", [RECORD, GREY], ids=["rgb", "grey"])
+def test_everything_on(record):
+    augmenter = ImageAugmenter(Augment(rotate=20, shift=3, randaugment=2, magnitude=20, erasing=1), record)
+    compiled = tf.function(augmenter)
+    views = [compiled(photo(record.channels), seed).numpy() for seed in seeds(40)]
+    assert {view.shape for view in views} == {(32, 24, record.channels)}
+    assert min(view.min() for view in views) >= 0
+    assert max(view.max() for view in views) <= 255
+    assert len({view.tobytes() for view in views}) == 40
+    again = [compiled(photo(record.channels), seed).numpy() for seed in seeds(40)]
+    np.testing.assert_array_equal(views, again)
+
+
+def test_nothing_on_is_the_evaluation_view():
+    from keras_vit.data import geometry
+
+    augmenter = ImageAugmenter(Augment(crop_scale=(1, 1), flip=False), RECORD)
+    np.testing.assert_array_equal(augmenter(photo(), seeds(1)[0]), geometry.resize_and_crop(photo(), RECORD))
+
+
+def test_flip_mirrors_half():
+    augmenter = tf.function(ImageAugmenter(Augment(crop_scale=(1, 1)), RECORD))
+    plain = ImageAugmenter(Augment(crop_scale=(1, 1), flip=False), RECORD)(photo(), seeds(1)[0]).numpy()
+    mirrored = [np.array_equal(augmenter(photo(), seed), plain[:, ::-1]) for seed in seeds(200)]
+    assert 70 < sum(mirrored) < 130
+
+
+def test_crop_keeps_the_share_of_area_and_the_ratio():
+    # A picture whose pixels say where they are, so that the crop's box can be read off its result.
+    rows, columns = np.meshgrid(np.arange(200), np.arange(200), indexing="ij")
+    where = tf.constant(np.stack([rows, columns, 0 * rows], -1), tf.uint8)
+    augment = Augment(crop_scale=(0.25, 0.5), crop_ratio=(0.5, 2.0))
+    record = Preprocessing((100, 100), crop=1.0)
+    for seed in seeds(30):
+        view = ops.random_resized_crop(where, seed, augment, record).numpy()
+        height = (view[90, 50, 0] - view[10, 50, 0]) / 0.8
+        width = (view[50, 90, 1] - view[50, 10, 1]) / 0.8
+        assert 0.23 < height * width / 200**2 < 0.53
+        assert 0.45 < width / height < 2.2
+
+
+def test_rotation_turns_about_the_centre():
+    image = np.zeros((33, 33, 1), np.float32)
+    image[16, 26] = 255
+    angles = []
+    for seed in seeds(50):
+        turned = ops.random_rotation(tf.constant(image), seed, 30.0).numpy()[..., 0]
+        row, column = np.unravel_index(turned.argmax(), turned.shape)
+        angles.append(np.degrees(np.arctan2(row - 16, column - 16)))
+        assert abs(np.hypot(row - 16, column - 16) - 10) < 1
+    assert -33 < min(angles) < -15
+    assert 15 < max(angles) < 33
+
+
+def test_shift_moves_and_fills_black():
+    image = tf.ones((10, 8, 1)) * 200.0
+    covered = [float(tf.reduce_mean(ops.random_shift(image, seed, 2))) for seed in seeds(60)]
+    assert max(covered) == 200
+    assert min(covered) == pytest.approx(200 * (8 / 10) * (6 / 8))
+
+
+def test_erasing_erases_as_often_and_as_much_as_asked():
+    image = tf.fill((40, 40, 3), 300.0)  # out of range, so that erased pixels can be told
+    shares = [
+        float(tf.reduce_mean(tf.cast(ops.random_erasing(image, s, 0.5, RECORD) < 300, tf.float32))) for s in seeds(300)
+    ]
+    erased = [share for share in shares if share > 0]
+    assert 120 < len(erased) < 180
+    assert min(erased) > 0.01
+    assert max(erased) < 0.36
+    noise = ops.random_erasing(tf.fill((64, 64, 3), 300.0), seeds(2)[1], 1.0, Preprocessing((64, 64))).numpy()
+    inside = noise[noise < 300]
+    assert abs(inside.mean() - 127.5) < 15
+    assert 60 < inside.std() < 120
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_each_randaugment_operation_changes_the_image(channels):
+    image = 40 + tf.cast(photo(channels, (32, 24)), tf.float32)[None] * 0.6
+    for operation in RandAugment(1, 0.5, channels).operations:
+        changed = operation(image, tf.constant([3, 5]))
+        assert changed.shape == image.shape
+        assert float(tf.reduce_max(tf.abs(changed - image))) > 1
+
+
+def test_randaugment_chooses_per_image():
+    augment = tf.function(RandAugment(1, 0.3, 3))
+    image = tf.cast(photo(3, (32, 24)), tf.float32)
+    results = {augment(image, seed).numpy().tobytes() for seed in seeds(60)}
+    assert len(results) > 40
+
+
+def test_randaugment_keeps_float32_under_mixed_precision():
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        mix = batch_mixer(Augment(mixup=0.2, cutmix=1))
+        augmenter = ImageAugmenter(Augment(randaugment=1), RECORD)
+    finally:
+        keras.config.set_dtype_policy(before)
+    view = augmenter(photo(), seeds(1)[0])
+    assert view.dtype == tf.float32
+    images, labels = mix(tf.stack([view, view]), tf.eye(2), seeds(1)[0])
+    assert images.dtype == labels.dtype == tf.float32
+
+
+@pytest.mark.parametrize("settings", [{"mixup": 0.4}, {"cutmix": 1.0}, {"mixup": 0.4, "cutmix": 1.0}])
+def test_labels_are_mixed_like_pixels(settings):
+    """Images of one colour per class: the share of each colour must be the label's."""
+    mix = tf.function(batch_mixer(Augment(**settings)))
+    labels = tf.eye(3)[None].numpy().repeat(4, 0).reshape(12, 3)
+    images = tf.constant(np.broadcast_to(labels[:, None, None] * 255, (12, 64, 64, 3)), tf.float32)
+    mixed_somewhere = False
+    for seed in seeds(10):
+        mixed, new_labels = mix(images, tf.constant(labels), seed)
+        shares = mixed.numpy().mean((1, 2)) / 255
+        np.testing.assert_allclose(shares, new_labels.numpy(), atol=0.03)
+        np.testing.assert_allclose(new_labels.numpy().sum(1), 1, atol=1e-5)
+        mixed_somewhere |= bool((np.abs(new_labels.numpy() - labels) > 0.1).any())
+    assert mixed_somewhere
+
+
+def test_no_mixing_is_none():
+    assert batch_mixer(Augment()) is None
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"crop_scale": (0.5,)},
+        {"crop_scale": (0, 1)},
+        {"crop_scale": (0.9, 0.2)},
+        {"crop_scale": (0.5, 1.5)},
+        {"crop_ratio": (2, 1)},
+        {"rotate": -1},
+        {"shift": 1.5},
+        {"randaugment": 0.5},
+        {"magnitude": 31},
+        {"erasing": 1.1},
+        {"mixup": -0.1},
+        {"cutmix": 2},
+    ],
+)
+def test_wrong_settings(settings):
+    (name,) = settings
+    with pytest.raises(InputError, match=f"augment.{name}"):
+        Augment(**settings)

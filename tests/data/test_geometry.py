@@ -1,0 +1,88 @@
+"""Resize and crop against timm's evaluation transform, done with Pillow as torchvision does it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from keras_vit.data import geometry
+from keras_vit.preprocessing import Preprocessing
+
+MODES = {"bicubic": Image.BICUBIC, "bilinear": Image.BILINEAR}
+
+
+def timm_eval(image: Image.Image, record: Preprocessing) -> np.ndarray:
+    """torchvision.transforms.Resize (square) or timm's ResizeKeepRatio, then torchvision's CenterCrop."""
+    height, width = record.image_size
+    target = [math.floor(side / record.crop) for side in record.image_size]
+    if target[0] == target[1]:
+        short, long = sorted(image.size)
+        other = int(target[0] * long / short)
+        size = (target[0], other) if image.width <= image.height else (other, target[0])
+    else:
+        ratio = min(image.height / target[0], image.width / target[1])
+        size = (round(image.width / ratio), round(image.height / ratio))
+    if size != image.size:
+        image = image.resize(size, MODES[record.interpolation])
+    top, left = round((image.height - height) / 2.0), round((image.width - width) / 2.0)
+    return np.asarray(image.crop((left, top, left + width, top + height)))
+
+
+def scene(width: int, height: int) -> Image.Image:
+    """Smooth colours with hard black and white edges, where rounding and overshoot show."""
+    rng = np.random.default_rng(width * height)
+    image = np.asarray(Image.fromarray(rng.integers(0, 256, (9, 12, 3), np.uint8)).resize((width, height))).copy()
+    image[height // 3 : height // 2] = 255
+    image[:, width // 3 : width // 2 : 3] = 0
+    return Image.fromarray(image)
+
+
+@pytest.mark.parametrize("size", [(500, 375), (375, 500), (341, 256), (256, 256), (97, 203), (224, 224), (1203, 801)])
+@pytest.mark.parametrize(
+    "record",
+    [
+        Preprocessing(),
+        Preprocessing(crop=0.875, interpolation="bilinear"),
+        Preprocessing(crop=1.0),
+        Preprocessing(image_size=(160, 224), crop=0.95),
+        Preprocessing(image_size=(224, 97), crop=0.875),
+    ],
+    ids=str,
+)
+def test_equals_timm(size, record):
+    image = scene(*size)
+    ours = geometry.resize_and_crop(tf.constant(np.asarray(image)), record).numpy()
+    difference = np.abs(ours - timm_eval(image, record))
+    assert ours.shape == (*record.image_size, 3)
+    assert difference.max() <= 2
+    assert difference.mean() < 0.05
+    np.testing.assert_array_equal(ours, np.round(ours))
+
+
+def test_photos_equal_timm(shared_data):
+    for path in sorted((shared_data / "imagenet_sample" / "images").glob("*.jpg"))[::100]:
+        image = Image.open(path).convert("RGB")
+        ours = geometry.resize_and_crop(tf.constant(np.asarray(image)), Preprocessing()).numpy()
+        difference = np.abs(ours - timm_eval(image, Preprocessing()))
+        assert difference.max() <= 2
+        assert difference.mean() < 0.05
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_same_size_is_untouched(channels):
+    image = np.random.default_rng(0).integers(0, 256, (28, 28, channels), np.uint8)
+    record = Preprocessing((28, 28), (0.5,) * channels, (0.5,) * channels, crop=1.0)
+    np.testing.assert_array_equal(geometry.resize_and_crop(tf.constant(image), record), image)
+
+
+def test_resize_is_antialiased_and_in_range():
+    image = scene(300, 200)
+    ours = geometry.resize(tf.constant(np.asarray(image)), (64, 48), "bicubic").numpy()
+    pillow = np.asarray(image.resize((48, 64), Image.BICUBIC), np.float32)
+    assert ours.min() >= 0
+    assert ours.max() <= 255
+    assert np.abs(ours - pillow).mean() < 1
