@@ -114,6 +114,9 @@ def build(
         **fresh,
     )
     model = keras.Model(image, outputs, name=name)
+    if dtype is not None:
+        # The layers have the policy already; `compile` asks the model itself whether to scale the loss for float16.
+        model.dtype_policy = dtype
     if weights is not None:
         from keras_vit.weights import load
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
+import numpy as np
 import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -35,3 +37,49 @@ def shared_weights() -> Path:
 @pytest.fixture(autouse=True)
 def _seeded():
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(scope="session")
+def blobs(tmp_path_factory) -> Path:
+    """An npz of 16 x 16 RGB images in three classes that a small model learns in a few steps: which third is bright."""
+    rng = np.random.default_rng(0)
+    arrays = {"class_names": np.array(["left", "middle", "right"])}
+    for split, n in (("train", 96), ("val", 30), ("test", 30)):
+        labels = np.arange(n) % 3
+        images = rng.integers(0, 100, (n, 16, 16, 3))
+        for image, label in zip(images, labels, strict=True):
+            image[:, 5 * label : 5 * label + 6] += 120
+        arrays |= {f"x_{split}": images.astype("uint8"), f"y_{split}": labels}
+    path = tmp_path_factory.mktemp("data") / "blobs.npz"
+    np.savez(path, **arrays)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny(blobs) -> Callable[..., dict]:
+    """Settings of a run on `blobs` that takes seconds; `tiny(out, **{"train.epochs": 3})` changes some."""
+
+    from keras_vit.training.recipe import set_path
+
+    def settings(out: Path, **changes) -> dict:
+        recipe = {
+            "data": {"spec": str(blobs)},
+            "model": {"name": "vit_mu4", "image_size": 16, "init": "xavier", "crop": 1.0},
+            "augment": {"crop_scale": [1.0, 1.0], "flip": False},
+            "train": {"epochs": 2, "batch_size": 16, "learning_rate": 3e-3, "warmup_epochs": 1},
+            "out": str(out),
+        }
+        for path, value in changes.items():
+            set_path(recipe, path, value)
+        return recipe
+
+    return settings
+
+
+@pytest.fixture(scope="session")
+def run(tiny, tmp_path_factory):
+    """A finished run on `blobs`; do not change it."""
+    # Here and not above: training needs TensorFlow, and the tests of layers and models run on other backends too.
+    from keras_vit.training import Recipe, train
+
+    return train(Recipe.from_dict(tiny(tmp_path_factory.mktemp("runs") / "run", **{"train.epochs": 6})), progress=False)

@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Evaluates, prints the figures and says where the pictures are."""
     from keras_vit.cli.tables import print_per_class
     from keras_vit.data import align, load
-    from keras_vit.evaluation.evaluate import evaluate
+    from keras_vit.evaluation.assess import evaluate
     from keras_vit.files import write_text
     from keras_vit.training import load_run
     from keras_vit.training.report import write_page
@@ -41,13 +41,16 @@ def run(arguments: argparse.Namespace) -> int:
     settings = found.recipe.data
     own = arguments.data is None
     whole = arguments.split == "all"
-    data = align(load(
-        settings.spec if own else arguments.data,
-        val_fraction=0 if whole else settings.val_fraction,
-        test_fraction=0 if whole else settings.test_fraction,
-        seed=found.recipe.seed,
-        skip_bad=arguments.skip_bad or (own and settings.skip_bad),
-    ), found.class_names)
+    data = align(
+        load(
+            settings.spec if own else arguments.data,
+            val_fraction=0 if whole else settings.val_fraction,
+            test_fraction=0 if whole else settings.test_fraction,
+            seed=found.recipe.seed,
+            skip_bad=arguments.skip_bad or (own and settings.skip_bad),
+        ),
+        found.class_names,
+    )
     for note in data.notes:
         print(note)
     split = "train" if whole else arguments.split

@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     from keras_vit.cli.tables import print_predictions
     from keras_vit.data import find_images
     from keras_vit.evaluation import predictions_table
-    from keras_vit.evaluation.evaluate import predict_logits
+    from keras_vit.evaluation.assess import predict_logits
     from keras_vit.training import load_run
 
     found = load_run(arguments.run_folder)

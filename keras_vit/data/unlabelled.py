@@ -30,7 +30,9 @@ def find_images(paths: Sequence[str], *, skip_bad: bool = False, progress: bool 
         InputError: nothing is there, a folder has no image, or an image cannot be read.
     """
     found = list(dict.fromkeys(str(file) for path in paths for file in _expand(str(path))))
-    checked, notes = preflight({"images": Examples(np.zeros(len(found)), paths=found)}, skip_bad=skip_bad, progress=progress)
+    checked, notes = preflight(
+        {"images": Examples(np.zeros(len(found)), paths=found)}, skip_bad=skip_bad, progress=progress
+    )
     if not len(checked["images"]):
         raise InputError("None of the images can be read: check the files.")
     return checked["images"], notes

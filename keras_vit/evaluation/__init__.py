@@ -1,5 +1,6 @@
 """How good a classifier is: figures, pictures, and the page that a run leaves behind."""
 
+from keras_vit.evaluation.assess import Assessment, evaluate, predict_logits
 from keras_vit.evaluation.figures import (
     classification_figures,
     confusion,
@@ -22,13 +23,16 @@ from keras_vit.evaluation.pictures import (
 __all__ = [
     "RIGHT",
     "WRONG",
+    "Assessment",
     "classification_figures",
     "confusion",
     "confusion_figure",
     "contact_sheet",
     "curves_figure",
+    "evaluate",
     "expected_calibration_error",
     "per_class",
+    "predict_logits",
     "predictions_table",
     "save_png",
     "softmax",

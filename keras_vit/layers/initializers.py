@@ -49,8 +49,9 @@ INITS = {
     "xavier": lambda seed: keras.initializers.GlorotUniform(seed),
     "zeros": lambda seed: keras.initializers.Zeros(),
 }
-"""`normal`: truncated normal 0.02 (DeiT, timm, BERT). `xavier`: Glorot uniform (Google's ViT, MAE), whose scale follows
-the width: narrow networks learn much faster with it. `zeros` costs next to nothing, for weights that are loaded next."""
+"""`normal`: truncated normal 0.02 (DeiT, timm, BERT). `xavier`: Glorot uniform (Google's ViT, MAE), whose scale
+follows the width: narrow networks learn much faster with it. `zeros` costs next to nothing, for
+weights that are loaded next."""
 
 
 def kernel_initializer(init: str, seed: int | None) -> keras.initializers.Initializer:

@@ -87,9 +87,7 @@ class AttentionPooling(ViTLayer):
             layer.build(input_shape)
         self.norm = keras.layers.LayerNormalization(epsilon=self.norm_epsilon, dtype=self.dtype_policy, name="norm")
         self.norm.build((batch, 1, width))
-        self.mlp = MLP(
-            self.mlp_dim, 0.0, self.init, child_seed(self.seed, 4), dtype=self.dtype_policy, name="mlp"
-        )
+        self.mlp = MLP(self.mlp_dim, 0.0, self.init, child_seed(self.seed, 4), dtype=self.dtype_policy, name="mlp")
         self.mlp.build((batch, 1, width))
 
     def call(self, tokens):

@@ -19,12 +19,12 @@ class AccumulatingModel(keras.Model):
     """
 
     def __init__(self, model: keras.Model, micro_batches: int):
-        super().__init__(inputs=model.inputs, outputs=model.outputs, name=model.name)
+        super().__init__(inputs=model.input, outputs=model.output, name=model.name)
         self.micro_batches = micro_batches
 
     def train_step(self, data):
-        """One update from a batch (x, y)."""
-        x, y = data
+        """One update from a batch (x, y) or (x, y, sample_weight)."""
+        x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
         variables = self.trainable_weights
         size = tf.shape(y)[0] // self.micro_batches
 
@@ -32,7 +32,8 @@ class AccumulatingModel(keras.Model):
             piece = slice(index * size, (index + 1) * size)
             with tf.GradientTape() as tape:
                 y_pred = self(x[piece], training=True)
-                loss = self.compute_loss(x[piece], y[piece], y_pred, training=True) / self.micro_batches
+                part = None if weight is None else weight[piece]
+                loss = self.compute_loss(x[piece], y[piece], y_pred, part, training=True) / self.micro_batches
                 scaled = self.optimizer.scale_loss(loss)
             return loss, y_pred, tape.gradient(scaled, variables)
 
@@ -58,4 +59,4 @@ class AccumulatingModel(keras.Model):
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         self._loss_tracker.update_state(loss * replicas, sample_weight=tf.shape(y)[0])
-        return self.compute_metrics(x, y, predictions.concat())
+        return self.compute_metrics(x, y, predictions.concat(), weight)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keras
+import tensorflow as tf
 
 from keras_vit.training.recipe import TrainSettings
 
@@ -27,6 +28,23 @@ def make_schedule(settings: TrainSettings, steps_per_epoch: int) -> keras.optimi
     )
 
 
+@keras.saving.register_keras_serializable(package="keras_vit")
+class WholeBatchAdamW(keras.optimizers.AdamW):
+    """AdamW that clips the gradient of the whole batch, not of each device's share.
+
+    Keras clips inside each replica, before the gradients are added up: on N devices the limit would be up to N times
+    as high, and the same recipe would train differently.
+    """
+
+    def _clip_gradients(self, grads):
+        context = tf.distribute.get_replica_context()
+        if not self.global_clipnorm or context is None or context.num_replicas_in_sync == 1:
+            return super()._clip_gradients(grads)
+        norm = tf.linalg.global_norm(context.all_reduce(tf.distribute.ReduceOp.SUM, grads))
+        scale = self.global_clipnorm / tf.maximum(norm, self.global_clipnorm)
+        return [grad * scale for grad in grads]
+
+
 def make_optimizer(
     settings: TrainSettings, steps_per_epoch: int, model: keras.Model, policy: str
 ) -> keras.optimizers.Optimizer:
@@ -38,7 +56,7 @@ def make_optimizer(
         model: the one that will be trained, with its final `trainable` flags.
         policy: Keras dtype policy of the model.
     """
-    optimizer = keras.optimizers.AdamW(
+    optimizer = WholeBatchAdamW(
         make_schedule(settings, steps_per_epoch),
         weight_decay=settings.weight_decay,
         global_clipnorm=settings.clip_norm or None,

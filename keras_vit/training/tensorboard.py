@@ -55,7 +55,8 @@ class ShowPictures(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Draws the predictions and writes the speed."""
         with averaged(self.model):
-            logits = self.model.predict_on_batch(self.images)
+            # Called directly: `predict_on_batch` runs the batch on every replica and returns it that many times.
+            logits = np.asarray(self.model(self.images, training=False))
         if np.isfinite(logits).all():
             self._write("validation predictions", self.task.draw(self.images, logits, self.labels), epoch)
         with self.writer.as_default():

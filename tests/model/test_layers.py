@@ -19,7 +19,11 @@ CASES = {
     "EncoderBlock": ({"num_heads": 4, "mlp_dim": 32, "dropout": 0.1, "drop_path": 0.1}, TOKENS, TOKENS),
     "MLP": ({"hidden_dim": 32, "dropout": 0.1}, TOKENS, TOKENS),
     "PatchEmbedding": ({"patch_size": 4, "width": 16}, (2, 8, 12, 3), (2, 6, 16)),
-    "PixelNormalization": ({"preprocessing": {"mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.4)}}, (2, 8, 8, 3), (2, 8, 8, 3)),
+    "PixelNormalization": (
+        {"preprocessing": {"mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.4)}},
+        (2, 8, 8, 3),
+        (2, 8, 8, 3),
+    ),
     "PositionEmbedding": ({"grid": (2, 3), "prefix": 1, "sincos": True}, TOKENS, TOKENS),
     "SelfAttention": ({"num_heads": 4}, TOKENS, TOKENS),
     "StochasticDepth": ({"rate": 0.3}, TOKENS, TOKENS),
@@ -27,8 +31,8 @@ CASES = {
 }
 
 
-def make(name: str, **extra):
-    return getattr(layers, name)(**CASES[name][0], **extra)
+def make(kind: str, **extra):
+    return getattr(layers, kind)(**CASES[kind][0], **extra)
 
 
 def test_no_layer_escapes():
@@ -65,7 +69,12 @@ def test_seed_repeats_the_layer(name):
     inputs = np.random.default_rng(0).uniform(0, 1, CASES[name][1]).astype("float32")
     if "seed" not in make(name).get_config():
         pytest.skip("nothing random in it")
-    one, two = (make(name, seed=3)(inputs, training=True) if name in ("EncoderBlock", "MLP", "StochasticDepth") else make(name, seed=3)(inputs) for _ in range(2))
+    one, two = (
+        make(name, seed=3)(inputs, training=True)
+        if name in ("EncoderBlock", "MLP", "StochasticDepth")
+        else make(name, seed=3)(inputs)
+        for _ in range(2)
+    )
     np.testing.assert_array_equal(one, two)
 
 
@@ -77,7 +86,9 @@ def test_attention_is_the_formula():
         q, k, v = (x[:, :, head * 4 : head * 4 + 4] for x in (query, key, value))
         scores = np.exp(q @ k.transpose(0, 2, 1) / 2.0)
         expected.append(scores / scores.sum(-1, keepdims=True) @ v)
-    np.testing.assert_allclose(attend(*map(ops.convert_to_tensor, (query, key, value)), 2), np.concatenate(expected, -1), atol=1e-6)
+    np.testing.assert_allclose(
+        attend(*map(ops.convert_to_tensor, (query, key, value)), 2), np.concatenate(expected, -1), atol=1e-6
+    )
 
 
 def test_block_is_pre_norm_and_residual():
@@ -165,7 +176,9 @@ class TestPositions:
         np.testing.assert_allclose(maps[..., 0][inside], (rows / 16)[inside], atol=5e-3)
         np.testing.assert_allclose(maps[..., 1][inside], (columns / 12)[inside], atol=5e-3)
 
-    @pytest.mark.parametrize(("old", "new"), [((7, 7), (7, 7)), ((4, 6), (9, 3)), ((14, 14), (5, 8)), ((3, 3), (30, 20))])
+    @pytest.mark.parametrize(
+        ("old", "new"), [((7, 7), (7, 7)), ((4, 6), (9, 3)), ((14, 14), (5, 8)), ((3, 3), (30, 20))]
+    )
     def test_a_constant_map_stays_constant_on_every_grid(self, old, new):
         table = np.full((old[0] * old[1], 4), 0.5, "float32")
         resized = resample_positions(table, old, new, 0)

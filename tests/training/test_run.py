@@ -1,0 +1,173 @@
+"""A whole run: what it learns, what it writes, that it repeats, and that it refuses to lose anything."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import keras
+import numpy as np
+import pytest
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import keras_vit
+from keras_vit.data import load
+from keras_vit.errors import InputError
+from keras_vit.evaluation.assess import predict_logits
+from keras_vit.training import Recipe, load_run, train
+
+
+def test_it_learns(run):
+    assert run.metrics["test"]["top1"] >= 0.9
+    assert run.history["loss"][0] > run.history["loss"][-1]
+
+
+def test_the_folder_holds_what_the_design_says(run):
+    for name in (
+        "recipe.yaml",
+        "model.keras",
+        "labels.txt",
+        "metrics.json",
+        "history.csv",
+        "report.html",
+        "checkpoints/state.json",
+        "evaluation/test_confusion.png",
+        "evaluation/val_per_class.json",
+    ):
+        assert (run.folder / name).stat().st_size > 0, name
+    assert not [path for path in run.folder.rglob("*") if "partial" in path.name]
+    assert len(list((run.folder / "checkpoints").glob("*.h5"))) == 1
+
+
+def test_metrics_have_the_stable_form(run):
+    metrics = json.loads((run.folder / "metrics.json").read_text())
+    assert set(metrics) == {"val", "test"}
+    for figures in metrics.values():
+        assert set(figures) == {"top1", "loss", "ece", "n"}  # three classes have no top-5
+    assert metrics["test"]["n"] == 30
+
+
+def test_history_csv_has_a_row_an_epoch(run):
+    rows = list(csv.DictReader((run.folder / "history.csv").open()))
+    assert [row["epoch"] for row in rows] == [str(n) for n in range(1, 7)]
+    assert [float(row["val_top1"]) for row in rows] == pytest.approx(run.history["val_top1"])
+
+
+def test_the_recipe_runs_again_and_says_where_it_comes_from(run):
+    record = yaml.safe_load((run.folder / "recipe.yaml").read_text())
+    assert record["provenance"]["versions"]["keras"] == keras.__version__
+    assert len(record["provenance"]["data_fingerprint"]) >= 16
+    assert record["provenance"]["data_counts"]["train"] == {"left": 32, "middle": 32, "right": 32}
+    assert Recipe.read(run.folder / "recipe.yaml").to_dict() == run.recipe.to_dict()
+
+
+def test_the_saved_model_is_the_best_epoch(run):
+    state = json.loads((run.folder / "checkpoints" / "state.json").read_text())
+    assert state["best"] == max(run.history["val_top1"])
+    assert state["best"] == pytest.approx(run.metrics["val"]["top1"])
+    assert state["best_epoch"] == 1 + int(np.argmax(run.history["val_top1"]))
+
+
+def test_load_run_gives_everything_back(run, blobs):
+    again = load_run(run.folder)
+    assert again.class_names == ["left", "middle", "right"]
+    assert again.preprocessing == keras_vit.Preprocessing(image_size=(16, 16), crop=1.0)
+    assert again.metrics == run.metrics
+    test = load(str(blobs)).test
+    logits = predict_logits(again.model, test, progress=False)
+    assert (logits.argmax(1) == test.labels).mean() == pytest.approx(run.metrics["test"]["top1"])
+
+
+def test_tensorboard_has_curves_and_pictures(run):
+    def tags(folder, kind):
+        events = EventAccumulator(str(run.folder / "logs" / folder), size_guidance={"tensors": 0})
+        events.Reload()
+        return set(events.Tags()[kind])
+
+    assert {"epoch_loss", "epoch_top1", "epoch_learning_rate"} <= tags("train", "tensors")
+    assert {"epoch_loss", "epoch_top1"} <= tags("validation", "tensors")
+    assert {"training images", "validation predictions", "images_per_second"} <= tags("pictures", "tensors")
+    assert {"confusion matrix", "outcome/top1"} <= tags("outcome", "tensors")
+
+
+def test_a_seeded_run_repeats(tiny, tmp_path):
+    changes = {"model.dropout": 0.1, "model.drop_path": 0.1, "model.depth": 2, "augment.mixup": 0.2, "train.ema": 0.9}
+    one, two = (train(Recipe.from_dict(tiny(tmp_path / n, **changes)), progress=False) for n in ("one", "two"))
+    without_speed = [{k: v for k, v in r.history.items() if k != "images_per_second"} for r in (one, two)]
+    assert without_speed[0] == without_speed[1]
+    for a, b in zip(one.model.get_weights(), two.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_early_stopping(tiny, tmp_path):
+    stopped = train(
+        Recipe.from_dict(
+            tiny(tmp_path / "r", **{"train.epochs": 20, "train.patience": 2, "train.learning_rate": 1e-7})
+        ),
+        progress=False,
+    )
+    assert len(stopped.history["loss"]) < 20
+
+
+class TestRefusals:
+    """Each is one sentence, and leaves nothing behind."""
+
+    @pytest.mark.parametrize(
+        ("changes", "sentence"),
+        [
+            ({"model.name": "vit_x16"}, "There is no model 'vit_x16'"),
+            ({"model.image_size": 18}, "use 16 or 20"),
+            ({"data.spec": "nowhere/at/all"}, "nowhere/at/all"),
+            ({"train.devices": "gpu:2"}, "2 GPUs were asked for and TensorFlow sees 0"),
+            ({"train.devices": "tpu"}, "devices is auto, gpu:N or cpu:N"),
+            ({"train.precision": "float8"}, "precision 'float8' is not known"),
+            ({"train.monitor": "val_topl"}, "monitor 'val_topl' is not known"),
+            ({"train.freeze": "all"}, "freeze is none, backbone or a number of blocks up to 1"),
+            ({"train.batch_size": 15, "train.accumulate": 2}, "use a multiple of 2"),
+            ({"train.batch_size": 128}, "fewer than one batch of 128"),
+            ({"model.preprocessing": "imagnet"}, "did you mean 'imagenet'"),
+            ({"task": "segmentaton"}, "There is no task"),
+        ],
+    )
+    def test_settings_that_cannot_be_used(self, tiny, tmp_path, changes, sentence):
+        with pytest.raises(InputError) as caught:
+            train(Recipe.from_dict(tiny(tmp_path / "r", **changes)), progress=False)
+        assert sentence in str(caught.value)
+        assert not (tmp_path / "r").exists()
+
+    def test_existing_folder(self, run, tiny):
+        with pytest.raises(InputError, match="--resume continues it, --overwrite replaces it"):
+            train(Recipe.from_dict(tiny(run.folder)))
+
+    def test_folder_of_something_else_is_never_overwritten(self, tiny, tmp_path):
+        (tmp_path / "thesis.tex").write_text("years of work")
+        with pytest.raises(InputError, match="is no run folder"):
+            train(Recipe.from_dict(tiny(tmp_path)), overwrite=True)
+        assert (tmp_path / "thesis.tex").exists()
+
+    def test_a_file_in_the_way(self, tiny, tmp_path):
+        (tmp_path / "r").write_text("")
+        with pytest.raises(InputError, match="cannot be written"):
+            train(Recipe.from_dict(tiny(tmp_path / "r" / "s")))
+
+    def test_nothing_to_resume(self, tiny, tmp_path):
+        with pytest.raises(InputError, match="no run to resume"):
+            train(Recipe.from_dict(tiny(tmp_path / "r")), resume=True)
+
+    def test_resuming_on_other_data(self, run, tiny):
+        with pytest.raises(InputError, match="not what the run"):
+            train(Recipe.from_dict(tiny(run.folder, **{"data.spec": "digits"})), resume=True, progress=False)
+
+    def test_divergence_is_said_and_keeps_the_last_good_epoch(self, tiny, tmp_path):
+        with pytest.raises(InputError, match="Training diverged in epoch"):
+            train(
+                Recipe.from_dict(
+                    tiny(tmp_path / "r", **{"train.learning_rate": 1e18, "train.clip_norm": 0, "train.epochs": 4})
+                ),
+                progress=False,
+            )
+
+    def test_no_run_folder(self, tmp_path):
+        with pytest.raises(InputError, match="is no run folder"):
+            load_run(tmp_path)
