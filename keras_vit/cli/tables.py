@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -18,10 +19,12 @@ def print_per_class(rows: Sequence[dict]) -> None:
 
 
 def print_predictions(rows: Sequence[dict]) -> None:
-    """Every image with its likeliest classes."""
-    table = Table("image", "class", "probability", "next")
+    """Every image with its likeliest classes; the folder that they share is said once."""
+    paths = [row["file"] for row in rows]
+    shared = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
+    table = Table("image", "class", "probability", "next", title=f"in {shared}", title_justify="left")
     for row in rows:
         first, *others = row["top"]
         following = ", ".join(f"{other['name']} {other['probability']:.1%}" for other in others)
-        table.add_row(row["file"], first["name"], f"{first['probability']:.1%}", following)
+        table.add_row(os.path.relpath(row["file"], shared), first["name"], f"{first['probability']:.1%}", following)
     Console().print(table)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from rich.console import Console
 from rich.progress import track
 
 from keras_vit.build import preprocessing_of
@@ -55,7 +56,9 @@ def predict_logits(
     num_classes = model.output_shape[-1]
     dataset = eval_dataset(examples, preprocessing_of(model), num_classes=num_classes, batch_size=batch_size)
     batches = -(-len(examples) // batch_size)
-    shown = track(dataset, "predicting", total=batches, transient=True, disable=not progress)
+    console = Console(stderr=True)
+    silent = not (progress and console.is_terminal)
+    shown = track(dataset, "predicting", total=batches, console=console, transient=True, disable=silent)
     return np.concatenate([model.predict_on_batch(images) for images, _ in shown])
 
 
