@@ -72,7 +72,7 @@ class KeepState(keras.callbacks.Callback):
         return self.folder / "checkpoints"
 
     def restore(self, model: keras.Model) -> int:
-        """Brings a compiled model back to the end of the last whole epoch.
+        """Brings a model, compiled and with its optimizer built, back to the end of the last whole epoch.
 
         Returns:
             The number of epochs completed; 0 where the run had not completed one.
@@ -81,7 +81,6 @@ class KeepState(keras.callbacks.Callback):
         if not record.exists():
             return 0
         self.state = State(**json.loads(record.read_text()))
-        model.optimizer.build(model.trainable_variables)
         model.load_weights(self._checkpoints / self.state.weights)
         for variable, value in zip(_generators(model), self.state.seeds, strict=True):
             variable.assign(np.asarray(value, variable.dtype))

@@ -92,6 +92,8 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, prog
             # XLA cannot place one computation on several devices (FACTS: "resource on another device").
             jit_compile=False if strategy.num_replicas_in_sync > 1 else "auto",
         )
+        # Built now, or `fit` would trace its step once more when the optimizer's variables appear.
+        model.optimizer.build(model.trainable_variables)
         keep = KeepState(folder, plain, recipe.train.monitor, recipe.train.patience)
         done = 0
         if resume:
