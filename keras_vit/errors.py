@@ -1,4 +1,4 @@
-"""The error that a person's input raises, and the sentence that helps to mend it."""
+"""Errors that are a sentence for a person, and the words that help to mend a wrong name."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ class InputError(ValueError):
     """Something that the user gave cannot be used: the message is one sentence with the remedy in it.
 
     The command line prints the sentence without a traceback and exits with status 2.
+    """
+
+
+class Failure(RuntimeError):
+    """Something was tried with good input and did not succeed; the message is one sentence.
+
+    The command line prints the sentence without a traceback and exits with status 1.
     """
 
 

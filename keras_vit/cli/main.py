@@ -8,13 +8,13 @@ import sys
 from collections.abc import Sequence
 
 from keras_vit.cli import evaluate, export, models, predict, train
-from keras_vit.errors import InputError
+from keras_vit.errors import Failure, InputError
 from keras_vit.version import __version__
 
 COMMANDS = (train, evaluate, predict, export, models)
 
 DONE, MISSED, WRONG_INPUT = 0, 1, 2
-"""Exit status: done; a bar that the user set was missed; wrong input."""
+"""Exit status: done; something was tried and failed (a bar missed, a conversion crashed); wrong input."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,6 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return arguments.run(arguments)
     except InputError as error:
         print(f"keras-vit: {error}", file=sys.stderr)
+    except Failure as error:
+        print(f"keras-vit: {error}", file=sys.stderr)
+        return MISSED
     except OSError as error:
         print(f"keras-vit: {error.filename or 'a file'}: {error.strerror or error}.", file=sys.stderr)
     except KeyboardInterrupt:

@@ -66,8 +66,9 @@ def _stratified(
                 f"Class {class_names[label]!r} has {len(members)} image(s), too few for {len(parts)} splits: add "
                 "images, or turn splits off with val_fraction=0 and test_fraction=0."
             )
+        whole = len(members)
         for name, fraction in fractions.items():
-            count = max(1, round(len(members) * fraction))
+            count = max(1, round(whole * fraction))
             parts[name].append(members[:count])
             members = members[count:]
         parts["train"].append(members)

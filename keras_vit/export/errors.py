@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from keras_vit.errors import Failure
 
-class ExportFailed(RuntimeError):
+
+class ExportFailed(Failure):
     """A stage of an export could not be done; the message names the stage and the remedy.
 
     Attributes:
@@ -17,7 +19,7 @@ class ExportFailed(RuntimeError):
         self.log = log
 
 
-class ExportMissed(RuntimeError):
+class ExportMissed(Failure):
     """An artefact ran, but differs more from its source model than the tolerance allows.
 
     The command line prints the sentence and exits with status 1.

@@ -79,7 +79,8 @@ def export(
     threads = threads or min(4, os.cpu_count() or 1)
     tolerances = {False: Tolerance(max_error=max_error), True: Tolerance(agreement=agreement)}
     console = Console(quiet=not progress)
-    out = Path(out)
+    # Absolute, because the runtimes are started in a folder of their own.
+    out = Path(out).absolute()
 
     with _staging(out) as folder:
         with _stage(console, "source model on validation images"):

@@ -137,8 +137,10 @@ def test_predict(run, photos, tmp_path, capsys):
     assert "0.png" in capsys.readouterr().out
 
 
-def test_export(own, capsys):
-    assert main(["export", str(own), "--formats", "tflite"]) == 0
+def test_export(own, capsys, monkeypatch):
+    # As a person would: from another folder, with a relative path.
+    monkeypatch.chdir(own.parent)
+    assert main(["export", own.name, "--formats", "tflite"]) == 0
     report = json.loads((own / "export" / "report.json").read_text())
     assert [row["ok"] for row in report["artifacts"]] == [True]
     assert "model.tflite" in (own / "report.html").read_text()

@@ -71,6 +71,18 @@ class TestRealWeights:
         logits = predict_logits(model, data.train.subset(some), progress=False)
         assert (logits.argmax(1) == reference["top5_all"][some, 0]).mean() >= 0.98
 
+    @pytest.mark.slow
+    def test_imagenet_sample_top1_is_the_published_figure(self, shared_weights, shared_data):
+        """All 1000 images: timm with Pillow's transform gets 77.2 % and 93.6 %."""
+        from keras_vit.data import load
+        from keras_vit.evaluation import evaluate
+
+        data = load(str(shared_data / "imagenet_sample"), val_fraction=0, test_fraction=0, progress=False)
+        model = keras_vit.build("deit_ti16", num_classes=1000, weights=shared_weights / DEIT)
+        figures = evaluate(model, data.train, data.class_names, progress=False).figures
+        assert figures["top1"] == pytest.approx(0.772, abs=0.003)
+        assert figures["top5"] == pytest.approx(0.936, abs=0.003)
+
 
 def test_layouts_are_each_others_inverse():
     for layout, shape in ((SAME, (3,)), (LINEAR, (3, 4)), (CONV, (5, 3, 2, 4)), (BATCHED, (1, 6, 2))):
