@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
@@ -23,8 +22,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the words after `keras-vit`; the process's own by default.
     """
-    # TensorFlow's start-up chatter would bury what the command has to say.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     parser = argparse.ArgumentParser(
         prog="keras-vit",
         description="Train a Vision Transformer, ship one file, and be told what shipping cost.",
