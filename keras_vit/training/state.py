@@ -76,14 +76,24 @@ class KeepState(keras.callbacks.Callback):
 
         Returns:
             The number of epochs completed; 0 where the run had not completed one.
+
+        Raises:
+            InputError: the checkpoint is of another model.
         """
         record = self._checkpoints / "state.json"
         if not record.exists():
             return 0
         self.state = State(**json.loads(record.read_text()))
-        model.load_weights(self._checkpoints / self.state.weights)
-        for variable, value in zip(_generators(model), self.state.seeds, strict=True):
-            variable.assign(np.asarray(value, variable.dtype))
+        try:
+            model.load_weights(self._checkpoints / self.state.weights)
+            for variable, value in zip(_generators(model), self.state.seeds, strict=True):
+                variable.assign(np.asarray(value, variable.dtype))
+        except (ValueError, KeyError, OSError) as error:
+            reason = str(error).strip().split("\n")[0]
+            raise InputError(
+                f"The checkpoint in {self._checkpoints} does not fit this recipe ({reason}): resume with the run's own, "
+                "which is taken when no other is given."
+            ) from None
         return self.state.epoch
 
     def out_of_patience(self) -> bool:

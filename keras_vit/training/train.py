@@ -89,7 +89,7 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, prog
             optimizer=make_optimizer(recipe.train, steps, model, policy),
             loss=task.loss(recipe.train.label_smoothing),
             metrics=task.metrics(),
-            # XLA cannot place one computation on several devices (FACTS: "resource on another device").
+            # Under several replicas XLA fails: a variable of its computation lies on another device.
             jit_compile=False if strategy.num_replicas_in_sync > 1 else "auto",
         )
         # Built now, or `fit` would trace its step once more when the optimizer's variables appear.
