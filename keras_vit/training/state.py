@@ -91,8 +91,8 @@ class KeepState(keras.callbacks.Callback):
         except (ValueError, KeyError, OSError) as error:
             reason = str(error).strip().split("\n")[0]
             raise InputError(
-                f"The checkpoint in {self._checkpoints} does not fit this recipe ({reason}): resume with the run's own, "
-                "which is taken when no other is given."
+                f"The checkpoint in {self._checkpoints} does not fit this recipe ({reason}): resume with the "
+                "run's own, which is taken when no other is given."
             ) from None
         return self.state.epoch
 
