@@ -60,6 +60,19 @@ def test_layers_and_models_run_on_jax():
     assert " passed" in done.stdout
 
 
+@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="needs jax, which the test extra installs")
+def test_training_says_that_it_needs_tensorflow():
+    done = subprocess.run(
+        [sys.executable, "-m", "keras_vit", "train", "--data", "digits", "--model", "vit_mu4", "--image-size", "8"],
+        cwd=ROOT,
+        env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "Training needs Keras on TensorFlow, not on jax" in done.stderr
+
+
 def test_scripts_are_executable():
     for script in ("scripts/quickstart.sh", "scripts/test.sh", ".ci/run"):
         assert os.access(ROOT / script, os.X_OK), script

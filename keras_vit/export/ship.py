@@ -13,6 +13,7 @@ from pathlib import Path
 import keras
 from rich.console import Console
 
+from keras_vit.backend import require_tensorflow
 from keras_vit.build import preprocessing_of
 from keras_vit.data import Examples
 from keras_vit.errors import InputError
@@ -71,6 +72,7 @@ def export(
         ExportFailed: a conversion or a run failed; the log of its process is kept in `out`, and nothing else.
         ExportMissed: an artefact missed its tolerance; the report and the other artefacts are written.
     """
+    require_tensorflow("Exporting")
     names = check_formats(formats)
     preprocessing = preprocessing_of(model)
     _check_classes(model, class_names, validation)

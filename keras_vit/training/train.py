@@ -11,6 +11,7 @@ from pathlib import Path
 
 import keras
 
+from keras_vit.backend import require_tensorflow
 from keras_vit.build import build, preprocessing_of
 from keras_vit.data import Data, eval_dataset, load, train_dataset
 from keras_vit.errors import InputError, suggest
@@ -191,6 +192,7 @@ def _training_data(recipe: Recipe, data: Data, model: keras.Model, start_epoch: 
 
 
 def _check(recipe: Recipe) -> None:
+    require_tensorflow("Training")
     parse(recipe.model.name)
     if recipe.task not in TASKS:
         raise InputError(f"There is no task {recipe.task!r}: {suggest(recipe.task, TASKS)}")
