@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -85,10 +86,14 @@ class KeepState(keras.callbacks.Callback):
             return 0
         self.state = State(**json.loads(record.read_text()))
         try:
-            model.load_weights(self._checkpoints / self.state.weights)
+            with warnings.catch_warnings():
+                # Keras only warns where the optimizer has other variables (another `freeze`, no average any more) and
+                # goes on with fresh moments, which would be no resuming.
+                warnings.filterwarnings("error", message="Skipping variable loading")
+                model.load_weights(self._checkpoints / self.state.weights)
             for variable, value in zip(_generators(model), self.state.seeds, strict=True):
                 variable.assign(np.asarray(value, variable.dtype))
-        except (ValueError, KeyError, OSError) as error:
+        except (ValueError, KeyError, OSError, UserWarning) as error:
             reason = str(error).strip().split("\n")[0]
             raise InputError(
                 f"The checkpoint in {self._checkpoints} does not fit this recipe ({reason}): resume with the "

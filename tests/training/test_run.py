@@ -159,9 +159,11 @@ class TestRefusals:
         with pytest.raises(InputError, match="not what the run"):
             train(Recipe.from_dict(tiny(run.folder, **{"data.spec": "digits"})), resume=True, progress=False)
 
-    def test_resuming_with_another_model(self, run, tiny):
+    @pytest.mark.parametrize("changes", [{"model.depth": 2}, {"train.freeze": "backbone"}, {"train.ema": 0.9}])
+    def test_resuming_with_another_model_or_optimizer(self, run, tiny, changes):
+        settings = tiny(run.folder, **{"train.epochs": 9, **changes})
         with pytest.raises(InputError, match="does not fit this recipe"):
-            train(Recipe.from_dict(tiny(run.folder, **{"model.depth": 2})), resume=True, progress=False)
+            train(Recipe.from_dict(settings), resume=True, progress=False)
 
     def test_divergence_is_said_and_keeps_the_last_good_epoch(self, tiny, tmp_path):
         with pytest.raises(InputError, match="Training diverged in epoch"):

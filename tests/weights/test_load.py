@@ -73,15 +73,19 @@ class TestRealWeights:
 
     @pytest.mark.slow
     def test_imagenet_sample_top1_is_the_published_figure(self, shared_weights, shared_data):
-        """All 1000 images: timm with Pillow's transform gets 77.2 % and 93.6 %."""
+        """All 1000 images: timm's own transform and model get 77.5 % and 93.6 %.
+
+        The weights' own page says 77.2 %, measured with a crop whose odd margins were rounded down; timm (torchvision)
+        rounds them to the nearest pixel, and so do we.
+        """
         from keras_vit.data import load
         from keras_vit.evaluation import evaluate
 
         data = load(str(shared_data / "imagenet_sample"), val_fraction=0, test_fraction=0, progress=False)
         model = keras_vit.build("deit_ti16", num_classes=1000, weights=shared_weights / DEIT)
         figures = evaluate(model, data.train, data.class_names, progress=False).figures
-        assert figures["top1"] == pytest.approx(0.772, abs=0.003)
-        assert figures["top5"] == pytest.approx(0.936, abs=0.003)
+        assert figures["top1"] == pytest.approx(0.775, abs=0.0015)
+        assert figures["top5"] == pytest.approx(0.936, abs=0.0015)
 
 
 def test_layouts_are_each_others_inverse():
