@@ -11,6 +11,9 @@ from keras_vit.training.run import EVALUATION, EXPORT, LABELS, PAGE, RECIPE, loa
 SPLITS = {"test": "test", "val": "validation"}
 """The split whose details are shown is the first of these that the run has."""
 
+DETAILS = ("kept", "signatures")
+"""What `report.json` says of an exported file and the page's table leaves out."""
+
 
 def write_page(folder: Path) -> None:
     """Writes `report.html` from the run's metrics, pictures and, once there are any, exported files.
@@ -23,6 +26,7 @@ def write_page(folder: Path) -> None:
     details = folder / EVALUATION
     rows = json.loads((details / f"{split}_per_class.json").read_text()) if split else None
     exported = folder / EXPORT / "report.json"
+    artifacts = json.loads(exported.read_text())["artifacts"] if exported.is_file() else None
     pictures = {
         f"{caption} ({SPLITS[split]})": (details / f"{split}_{name}.png").read_bytes()
         for name, caption in (("confusion", "Confusion matrix"), ("mistakes", "Most confident mistakes"))
@@ -41,6 +45,6 @@ def write_page(folder: Path) -> None:
         figures=run.metrics,
         per_class=rows,
         pictures=pictures,
-        artifacts=json.loads(exported.read_text())["artifacts"] if exported.is_file() else None,
+        artifacts=artifacts and [{key: row[key] for key in row if key not in DETAILS} for row in artifacts],
         recipe_yaml=(folder / RECIPE).read_text(encoding="utf-8"),
     )
