@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", metavar="RUN", help="a run folder")
     parser.add_argument("--data", help="other data than the run's own, in any form that `train` reads")
     parser.add_argument("--split", default="test", choices=("train", "val", "test", "all"), help="default: test")
-    parser.add_argument("--out", metavar="FOLDER", help="where pictures go; RUN/evaluation by default")
+    parser.add_argument("--out", metavar="FOLDER", help="where pictures go; in RUN/evaluation by default")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--skip-bad", action="store_true", help="leave unreadable images out instead of stopping")
 
@@ -58,15 +58,20 @@ def run(arguments: argparse.Namespace) -> int:
     if examples is None:
         raise InputError(f"{data.spec} has no {split} split: choose --split from {', '.join(data.splits)}.")
     judged = evaluate(found.model, examples, found.class_names, batch_size=arguments.batch_size)
-    paths = judged.save(Path(arguments.out) if arguments.out else found.folder / EVALUATION, arguments.split)
+    folder = found.folder / EVALUATION
+    if arguments.out:
+        folder = Path(arguments.out)
+    elif not own:
+        # A folder of its own, so that the run's own pictures stay those of its own data.
+        folder /= Path(arguments.data.replace(":", "-")).stem
+    paths = judged.save(folder, arguments.split)
     if own and not arguments.out:
         found.metrics[arguments.split] = judged.figures
         write_text(found.folder / METRICS, json.dumps(found.metrics, indent=1))
         write_page(found.folder)
-    elif arguments.out:
-        path = Path(arguments.out) / METRICS
-        write_text(path, json.dumps({arguments.split: judged.figures}, indent=1))
-        paths.append(path)
+    else:
+        write_text(folder / METRICS, json.dumps({arguments.split: judged.figures}, indent=1))
+        paths.append(folder / METRICS)
     print_per_class(judged.per_class)
     print(json.dumps({arguments.split: judged.figures}))
     for path in paths:

@@ -96,6 +96,12 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, prog
         # Built now, or `fit` would trace its step once more when the optimizer's variables appear.
         model.optimizer.build(model.trainable_variables)
         keep = KeepState(folder, plain, recipe.train.monitor, recipe.train.patience)
+        watched = ["val_loss", *(f"val_{metric.name}" for metric in task.metrics())]
+        if recipe.train.monitor not in watched:
+            raise InputError(
+                f"With {len(data.class_names)} classes there is no {recipe.train.monitor} to watch: "
+                f"{suggest(recipe.train.monitor, watched)}"
+            )
         done = 0
         if resume:
             check_same_data(folder, data)

@@ -114,6 +114,12 @@ def test_evaluate_on_other_data_in_another_class_order(own, blobs, tmp_path, cap
     figures = json.loads((tmp_path / "check" / "metrics.json").read_text())["all"]
     assert figures["n"] == 20
     assert figures["top1"] >= 0.9
+    # Without --out it goes beside the run's own pictures, not over them.
+    before = (own / "evaluation" / "test_confusion.png").read_bytes(), (own / "metrics.json").read_text()
+    assert main(["evaluate", str(own), "--data", str(folder), "--split", "all"]) == 0
+    assert (own / "evaluation" / "other" / "all_confusion.png").is_file()
+    after = (own / "evaluation" / "test_confusion.png").read_bytes(), (own / "metrics.json").read_text()
+    assert after == before
     (folder / "left").mkdir()
     (folder / "right").rename(folder / "wrong")
     shutil.copytree(folder / "middle", folder / "left", dirs_exist_ok=True)

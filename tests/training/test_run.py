@@ -123,6 +123,7 @@ class TestRefusals:
             ({"train.devices": "tpu"}, "devices is auto, gpu:N or cpu:N"),
             ({"train.precision": "float8"}, "precision 'float8' is not known"),
             ({"train.monitor": "val_topl"}, "monitor 'val_topl' is not known"),
+            ({"train.monitor": "val_top5"}, "With 3 classes there is no val_top5 to watch"),
             ({"train.freeze": "all"}, "freeze is none, backbone or a number of blocks up to 1"),
             ({"train.batch_size": 15, "train.accumulate": 2}, "use a multiple of 2"),
             ({"train.batch_size": 128}, "fewer than one batch of 128"),
