@@ -21,6 +21,7 @@ _LAZY = {
     "load_run": "keras_vit.training",
     "train": "keras_vit.training",
     "evaluate": "keras_vit.evaluation",
+    "list_weights": "keras_vit.weights.catalogue",
     "data": None,
     "evaluation": None,
     "export": None,

@@ -21,7 +21,7 @@ def build(
     name: str,
     *,
     num_classes: int,
-    image_size: int | tuple[int, int] = 224,
+    image_size: int | tuple[int, int] | None = None,
     task: str = "classification",
     pooling: str | None = None,
     weights: str | Path | None = None,
@@ -29,7 +29,8 @@ def build(
     dropout: float = 0.0,
     dtype=None,
     in_channels: int = 3,
-    class_token: bool = True,
+    class_token: bool | None = None,
+    registers: int | None = None,
     depth: int | None = None,
     init: str = "normal",
     position_init: str = "normal",
@@ -45,16 +46,20 @@ def build(
     Args:
         name: architecture, for instance `"vit_b16"`: family, size, patch side in pixels. See `list_models`.
         num_classes: C. 0 gives pooled features (B, D) instead of logits.
-        image_size: pixels, an int or (height, width); multiples of the patch size.
+        image_size: pixels, an int or (height, width), multiples of the patch size; by default the size that the
+            published weights are for, else the family's own.
         task: which head.
         pooling: `token`, `avg` or `map`; the family's own by default.
-        weights: path of a `.safetensors` file with timm's names, or of a `.keras` model made by this package. None
-            draws random weights.
+        weights: a tag of the catalogue (`"augreg_in21k_ft_in1k"`, see `list_weights`), a Hugging Face repository
+            (`"hf:owner/name"`, `"hf:owner/name@revision"`), a URL (`"https://..."`, with `#sha256=...` it is checked),
+            or the path of a file or folder: timm, Hugging Face, Google or Meta's own names, or a `.keras` model made
+            by this package. None draws random weights.
         drop_path: stochastic depth of the last block, growing linearly from 0 in the first.
         dropout: after the position embedding, the attention projection and both MLP layers.
         dtype: Keras dtype policy, for instance `"mixed_bfloat16"`; the global policy by default. Logits are float32.
         in_channels: 3 for RGB, 1 for grey.
-        class_token: whether a learned token stands before the patches.
+        class_token: whether a learned token stands before the patches; the family's own by default.
+        registers: number of learned tokens between the class token and the patches; the family's own by default.
         depth: number of blocks, to make a network shallower (or deeper) than its size says.
         init: of the kernels: `normal` (truncated normal 0.02, as in DeiT) or `xavier` (as in Google's ViT), which
             narrow networks learn faster from.
@@ -62,8 +67,8 @@ def build(
             0.02 positions drown in the patches, and a small network first has to learn where things are.
         zero_head: start the classifier at zero instead of truncated normal 0.02.
         normalize: False leaves the normalisation layer out; the caller then feeds normalised values.
-        preprocessing: the record that the weights were trained with, or its name (`inception`, `imagenet`); the
-            family's own by default.
+        preprocessing: the record that the weights were trained with, or its name (`inception`, `imagenet`, `clip`);
+            by default what the weights say, else the family's own.
         seed: of initial weights and masks; None takes Keras's global seed.
 
     Returns:
@@ -72,7 +77,8 @@ def build(
 
     Raises:
         InputError: unknown name, task, pooling or record; an image size that the patches do not divide; weights that
-            do not fit.
+            are not there or do not fit.
+        Failure: a download of weights broke off.
     """
     variant = parse(name)
     for label, given, known in (("init", init, KERNEL_INITS), ("position_init", position_init, POSITION_INITS)):
@@ -88,9 +94,22 @@ def build(
     depth = variant.size.depth if depth is None else depth
     if depth < 1:
         raise InputError(f"depth is at least 1, not {depth}.")
-    height, width = check_image_size(image_size, variant)
-    record = _record(preprocessing, variant, (height, width), in_channels)
-    fresh = {"init": init if weights is None else "zeros", "seed": seed, "dtype": dtype}
+    family = variant.family
+    source = _locate(weights, variant)
+    options = source.options if source else {}
+    class_token = options.get("class_token", family.class_token) if class_token is None else class_token
+    registers = options.get("registers", family.registers) if registers is None else registers
+    if not isinstance(registers, int) or registers < 0:
+        raise InputError(f"registers is a whole number, 0 for none, not {registers!r}.")
+    if family.relative_bias and (not class_token or registers):
+        raise InputError(f"{name} has one class token and no registers: its relative positions are made for that.")
+    pooling = pooling or family.pooling
+    norm_after_pooling = family.norm_after_pooling and pooling == "avg"
+    native_size = source.image_size if source and source.image_size else family.image_size
+    height, width = check_image_size(image_size or native_size, variant)
+    native_record = source.preprocessing if source and source.preprocessing else family.preprocessing
+    record = _record(preprocessing, native_record, (height, width), in_channels)
+    fresh = {"seed": seed, "dtype": dtype}
 
     image = keras.Input((height, width, in_channels), name="image")
     pixels = PixelNormalization(record, name="normalize")(image) if normalize else image
@@ -98,29 +117,36 @@ def build(
         pixels,
         variant,
         class_token=class_token,
+        registers=registers,
         depth=depth,
         drop_path=drop_path,
         dropout=dropout,
+        norm=not norm_after_pooling,
         sincos=position_init == "sincos",
+        # What the file has is not drawn first. The head is: it may stay.
+        init="zeros" if source else init,
         **fresh,
     )
     outputs = HEADS[task](
         tokens,
         variant,
         num_classes=num_classes,
-        pooling=pooling or variant.family.pooling,
+        pooling=pooling,
         class_token=class_token,
+        registers=registers,
+        norm=norm_after_pooling,
         zero_head=zero_head,
+        init=init,
         **fresh,
     )
     model = keras.Model(image, outputs, name=name)
     if dtype is not None:
         # The layers have the policy already; `compile` asks the model itself whether to scale the loss for float16.
         model.dtype_policy = dtype
-    if weights is not None:
+    if source:
         from keras_vit.weights import load
 
-        load(model, weights)
+        load(model, source)
     return model
 
 
@@ -157,9 +183,17 @@ def preprocessing_of(model: keras.Model) -> Preprocessing:
     raise InputError(f"The model {model.name!r} has no normalisation layer and so no preprocessing record.")
 
 
-def _record(preprocessing, variant: Variant, image_size: tuple[int, int], in_channels: int) -> Preprocessing:
+def _locate(weights, variant: Variant):
+    if weights is None:
+        return None
+    from keras_vit.weights.source import Source, locate
+
+    return weights if isinstance(weights, Source) else locate(weights, variant)
+
+
+def _record(preprocessing, native: Preprocessing, image_size: tuple[int, int], in_channels: int) -> Preprocessing:
     if preprocessing is None:
-        preprocessing = variant.family.preprocessing
+        preprocessing = native
     elif isinstance(preprocessing, str):
         if preprocessing not in PRESETS:
             raise InputError(f"There is no preprocessing {preprocessing!r}: {suggest(preprocessing, PRESETS)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from keras_vit.layers import ClassToken, EncoderBlock, PatchEmbedding, PositionEmbedding
+from keras_vit.layers import EncoderBlock, PatchEmbedding, PositionEmbedding, PrefixTokens
 from keras_vit.layers.initializers import child_seed
 from keras_vit.variants import Variant
 
@@ -14,9 +14,11 @@ def encode(
     variant: Variant,
     *,
     class_token: bool,
+    registers: int,
     depth: int,
     drop_path: float = 0.0,
     dropout: float = 0.0,
+    norm: bool = True,
     sincos: bool = False,
     init: str = "normal",
     seed: int | None = None,
@@ -27,42 +29,66 @@ def encode(
     Args:
         pixels: symbolic (B, H, W, channels), normalised; H and W are multiples of the patch size.
         variant: sizes and settings.
-        class_token: whether a learned token stands before the patches.
+        class_token: whether a learned token stands before the registers and the patches.
+        registers: number of learned tokens between the class token and the patches.
         depth: number of blocks.
         drop_path: stochastic depth of the last block; it grows linearly from 0 in the first.
         dropout: after the position embedding, the attention projection and both MLP layers.
+        norm: normalise the last block's tokens; False where the head does it after pooling.
         sincos: start the positions from sines and cosines.
         init: how kernels are drawn, a key of `INITS`.
         seed: of initial weights and masks.
         dtype: Keras dtype policy.
 
     Returns:
-        Symbolic tokens (B, N, D) after the last normalisation. Layers are called `patch_embedding`, `class_token`,
-        `position_embedding`, `embedding_dropout`, `block_0` ..., `norm`.
+        Symbolic tokens (B, N, D). Layers are called `patch_embedding`, `registers`, `class_token`,
+        `position_embedding`, `embedding_dropout`, `patch_norm`, `block_0` ..., `norm`; those that the family does
+        without are left out.
     """
-    size = variant.size
+    size, family = variant.size, variant.family
     fresh = {"init": init, "dtype": dtype}
     grid = tuple(side // variant.patch for side in pixels.shape[1:3])
+    prefix = int(class_token) + registers
 
-    patches = PatchEmbedding(variant.patch, size.width, seed=child_seed(seed, 0), name="patch_embedding", **fresh)
-    positions = PositionEmbedding(
-        grid, int(class_token), sincos, seed=child_seed(seed, 1), name="position_embedding", **fresh
-    )
-    tokens = patches(pixels)
+    def add_positions(tokens, covered: int):
+        table = PositionEmbedding(grid, covered, sincos, seed=child_seed(seed, 1), name="position_embedding", **fresh)
+        return table(tokens)
+
+    tokens = PatchEmbedding(
+        variant.patch, size.width, not family.patch_norm, seed=child_seed(seed, 0), name="patch_embedding", **fresh
+    )(pixels)
+    if family.positions == "patches":
+        tokens = add_positions(tokens, 0)
+    if registers:
+        tokens = PrefixTokens(registers, child_seed(seed, -1), dtype=dtype, name="registers")(tokens)
     if class_token:
-        tokens = ClassToken(dtype=dtype, name="class_token")(tokens)
-    tokens = positions(tokens)
+        tokens = PrefixTokens(dtype=dtype, name="class_token")(tokens)
+    if family.positions == "tokens":
+        tokens = add_positions(tokens, prefix)
     if dropout:
         tokens = keras.layers.Dropout(dropout, seed=child_seed(seed, 2), dtype=dtype, name="embedding_dropout")(tokens)
+    if family.patch_norm:
+        tokens = keras.layers.LayerNormalization(epsilon=family.norm_epsilon, dtype=dtype, name="patch_norm")(tokens)
     for index in range(depth):
         tokens = EncoderBlock(
             size.num_heads,
             size.mlp_dim,
             dropout=dropout,
             drop_path=drop_path * index / max(depth - 1, 1),
-            norm_epsilon=variant.family.norm_epsilon,
+            norm_epsilon=family.norm_epsilon,
+            activation=family.activation,
+            gated=size.gated,
+            mlp_norm=size.mlp_norm,
+            layer_scale=family.layer_scale,
+            qkv_bias=family.qkv_bias,
+            rotary=family.rotary,
+            relative_bias=family.relative_bias,
+            grid=grid if family.rotary or family.relative_bias else None,
+            prefix=prefix,
             seed=child_seed(seed, 3 + index),
             name=f"block_{index}",
             **fresh,
         )(tokens)
-    return keras.layers.LayerNormalization(epsilon=variant.family.norm_epsilon, dtype=dtype, name="norm")(tokens)
+    if norm:
+        tokens = keras.layers.LayerNormalization(epsilon=family.norm_epsilon, dtype=dtype, name="norm")(tokens)
+    return tokens

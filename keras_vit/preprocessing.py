@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from keras_vit.errors import InputError, suggest
 
 INTERPOLATIONS = ("bicubic", "bilinear")
+FITS = ("crop", "squash")
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Preprocessing:
         std: per channel, in the range 0..1.
         crop: the share of the resized image's side that the centre crop keeps (timm's `crop_pct`).
         interpolation: `"bicubic"` or `"bilinear"`, both antialiased.
+        fit: how an image of another shape is fitted. `"crop"` keeps its aspect ratio and cuts the centre out (timm's
+            `crop_mode="center"`); `"squash"` resizes each side by itself.
     """
 
     image_size: tuple[int, int] = (224, 224)
@@ -31,6 +34,7 @@ class Preprocessing:
     std: tuple[float, ...] = (0.5, 0.5, 0.5)
     crop: float = 0.9
     interpolation: str = "bicubic"
+    fit: str = "crop"
 
     def __post_init__(self):
         for field in ("image_size", "mean", "std"):
@@ -45,6 +49,8 @@ class Preprocessing:
             raise InputError(
                 f"interpolation {self.interpolation!r} is not known: {suggest(self.interpolation, INTERPOLATIONS)}"
             )
+        if self.fit not in FITS:
+            raise InputError(f"fit {self.fit!r} is not known: {suggest(self.fit, FITS)}")
 
     @property
     def channels(self) -> int:
@@ -70,9 +76,13 @@ class Preprocessing:
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 PRESETS = {
     "inception": Preprocessing(),
     "imagenet": Preprocessing(mean=IMAGENET_MEAN, std=IMAGENET_STD),
+    "clip": Preprocessing(mean=CLIP_MEAN, std=CLIP_STD),
 }
-"""Named records: `inception` (mean and std 0.5: Google's ViT, AugReg), `imagenet` (DeiT, DINO, MAE)."""
+"""Named records: `inception` (mean and std 0.5: Google's ViT, AugReg, SigLIP), `imagenet` (DeiT, DINO, MAE), `clip`
+(CLIP, EVA-02)."""

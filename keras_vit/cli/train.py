@@ -21,7 +21,7 @@ EXAMPLES = """examples:
 SETTINGS = {
     "data": ("data.spec", "image folder, CSV, .npz, tfds:NAME[:config] or digits"),
     "model": ("model.name", "architecture; `keras-vit models` lists them"),
-    "weights": ("model.weights", "weights file to start from"),
+    "weights": ("model.weights", "what to start from: a tag, hf:owner/name, a URL, a file or folder"),
     "image_size": ("model.image_size", "pixels: 224, or HEIGHTxWIDTH such as 224x320"),
     "batch_size": ("train.batch_size", "images per update, over all devices"),
     "epochs": ("train.epochs", "passes over the training images"),

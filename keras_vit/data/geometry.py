@@ -13,27 +13,29 @@ _KERNELS = {"bicubic": "keyscubic", "bilinear": "triangle"}
 
 
 def resize_and_crop(image: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
-    """The evaluation view: the image is resized to cover size / crop and its centre is cut out.
+    """The evaluation view: the image is resized to cover size / crop and its centre is cut out, or squashed to size.
 
-    Follows timm's `transforms_imagenet_eval` with `crop_mode="center"`: for square sizes torchvision's `Resize` of the
-    shorter side, for rectangles `ResizeKeepRatio`, then `CenterCrop`. One difference: for rectangles timm leaves its
-    interpolation argument out and resizes bilinearly, here the record's interpolation is used.
+    `fit="crop"` follows timm's `transforms_imagenet_eval` with `crop_mode="center"`: for square sizes torchvision's
+    `Resize` of the shorter side, for rectangles `ResizeKeepRatio`, then `CenterCrop`. One difference: for rectangles
+    timm leaves its interpolation argument out and resizes bilinearly, here the record's interpolation is used.
+    `fit="squash"` resizes each axis by itself to its size / crop: timm's `crop_mode="squash"`.
 
     Args:
         image: (H, W, C) uint8.
-        preprocessing: the record; its image_size, crop and interpolation are used.
+        preprocessing: the record; its image_size, crop, interpolation and fit are used.
 
     Returns:
         (h, w, C) float32, whole numbers 0..255 like the 8-bit image that Pillow would give.
     """
     height, width = preprocessing.image_size
     shape = tf.shape(image)[:2]
-    resized = _resized_shape(shape, tuple(math.floor(side / preprocessing.crop) for side in preprocessing.image_size))
+    target = tuple(math.floor(side / preprocessing.crop) for side in (height, width))
+    resized = tf.constant(target) if preprocessing.fit == "squash" else _covering_shape(shape, target)
     margin = tf.cast(resized - [height, width], tf.float32)
     offset = tf.round(margin / 2)  # rounds halves to even, as Python does in torchvision
     scale = tf.cast(resized, tf.float32) / tf.cast(shape, tf.float32)
     pixels = tf.cast(image, tf.float32)
-    # Pillow resizes the rows first and stores whole numbers in between.
+    # Pillow resizes the rows first (before version 13 always) and stores whole numbers in between.
     for axis in (1, 0):
         pixels = _resample(pixels, axis, preprocessing.image_size[axis], scale[axis], offset[axis], preprocessing)
         pixels = tf.clip_by_value(tf.floor(pixels + 0.5), 0.0, 255.0)
@@ -56,7 +58,7 @@ def resize(image: tf.Tensor, size: tuple[int, int], interpolation: str) -> tf.Te
     return tf.clip_by_value(resized, 0.0, 255.0)
 
 
-def _resized_shape(shape: tf.Tensor, target: tuple[int, int]) -> tf.Tensor:
+def _covering_shape(shape: tf.Tensor, target: tuple[int, int]) -> tf.Tensor:
     """(2,) int32: the height and width that cover `target` at the aspect ratio of `shape`."""
     if target[0] == target[1]:
         # torchvision cuts the longer side down to a whole number; the shorter one comes out exactly.

@@ -83,7 +83,7 @@ def train_dataset(
 def eval_dataset(
     examples: Examples, preprocessing: Preprocessing, *, num_classes: int, batch_size: int
 ) -> tf.data.Dataset:
-    """All examples once, in order, resized and centre-cropped as timm does.
+    """All examples once, in order, fitted to the model's input as the record says.
 
     Args:
         examples: a split.

@@ -24,7 +24,7 @@ def write_saved_model(
     - `serving_default` (also the method `serve`): `image` float32 (B, H, W, channels), pixels 0..255 ->
       `probabilities` (B, C).
     - `serve_bytes`: `encoded` string (B,), whole JPEG, PNG, WebP, BMP or GIF files -> `probabilities` (B, C). Decoding,
-      EXIF orientation, resizing and the centre crop are inside.
+      EXIF orientation, and the resizing and cropping that the record asks for are inside.
     - `labels`: nothing -> `labels` string (C,), the class names.
 
     Args:

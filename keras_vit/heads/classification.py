@@ -10,6 +10,8 @@ from keras_vit.layers.initializers import child_seed, kernel_initializer
 from keras_vit.variants import Variant
 
 POOLINGS = ("token", "avg", "map")
+HEAD_LAYERS = ("pool", "pool_distilled", "head", "head_distilled")
+"""Layers that a new task brings its own of. The last normalisation is not among them: weights have it."""
 
 
 def classification_head(
@@ -19,6 +21,8 @@ def classification_head(
     num_classes: int,
     pooling: str,
     class_token: bool,
+    registers: int = 0,
+    norm: bool = False,
     zero_head: bool = False,
     init: str = "normal",
     seed: int | None = None,
@@ -32,6 +36,8 @@ def classification_head(
         num_classes: C; 0 leaves the linear layer out.
         pooling: `token` (class token), `avg` (mean of the patch tokens) or `map` (attention pooling).
         class_token: whether the first token is one.
+        registers: number of learned tokens after it.
+        norm: normalise the pooled features, where the encoder left its tokens as they were.
         zero_head: start the linear layer at zero, so that the first predictions are uniform.
         init: how the pooling's kernels are drawn, a key of `INITS`. The linear layer is truncated normal 0.02 in any
             case: it stays as drawn where loaded weights know other classes.
@@ -39,7 +45,8 @@ def classification_head(
         dtype: Keras dtype policy of the pooling; logits are always float32.
 
     Returns:
-        Symbolic (B, C), or (B, D) without classes. Layers are called `pool` and `head`.
+        Symbolic (B, C), or (B, D) without classes. Layers are called `pool`, `norm` and `head`; a distilled family
+        also has `pool_distilled` and `head_distilled`, and its outputs are the mean of both.
 
     Raises:
         InputError: unknown pooling, or `token` without a class token.
@@ -48,20 +55,36 @@ def classification_head(
         raise InputError(f"There is no pooling {pooling!r}: {suggest(pooling, POOLINGS)}")
     if pooling == "token" and not class_token:
         raise InputError("pooling='token' needs the class token: leave class_token on, or pool with 'avg' or 'map'.")
+    prefix = int(class_token) + registers
     if pooling == "map":
         pool = AttentionPooling(
             variant.size.num_heads,
             variant.size.mlp_dim,
             norm_epsilon=variant.family.norm_epsilon,
+            activation=variant.family.activation,
             init=init,
             seed=child_seed(seed, 0),
             dtype=dtype,
             name="pool",
         )
     else:
-        pool = TokenPooling(pooling, int(class_token), dtype=dtype, name="pool")
+        pool = TokenPooling(pooling, prefix, dtype=dtype, name="pool")
     features = pool(tokens)
-    if not num_classes:
-        return features
-    initializer = kernel_initializer("zeros" if zero_head else "normal", child_seed(seed, 1))
-    return keras.layers.Dense(num_classes, kernel_initializer=initializer, dtype="float32", name="head")(features)
+    if norm:
+        features = keras.layers.LayerNormalization(epsilon=variant.family.norm_epsilon, dtype=dtype, name="norm")(
+            features
+        )
+
+    def classify(features, name: str, index: int):
+        if not num_classes:
+            return features
+        initializer = kernel_initializer("zeros" if zero_head else "normal", child_seed(seed, index))
+        return keras.layers.Dense(num_classes, kernel_initializer=initializer, dtype="float32", name=name)(features)
+
+    outputs = classify(features, "head", 1)
+    if variant.family.distilled and pooling == "token" and registers:
+        distilled = TokenPooling("token", prefix, index=1, dtype=dtype, name="pool_distilled")(tokens)
+        outputs = keras.layers.Average(name="mean_of_heads", dtype="float32" if num_classes else dtype)(
+            [outputs, classify(distilled, "head_distilled", 2)]
+        )
+    return outputs

@@ -7,9 +7,13 @@ from keras import ops
 
 from keras_vit.layers.base import ViTLayer
 from keras_vit.layers.initializers import dense
+from keras_vit.layers.relative_bias import RelativePositionBias
+from keras_vit.layers.rotary import rotary_tables, rotate
+
+QKV_BIASES = ("all", "query_value", "none")
 
 
-def attend(query, key, value, num_heads: int):
+def attend(query, key, value, num_heads: int, *, rotary=None, bias=None):
     """Scaled dot-product attention of several heads (Vaswani et al., 2017).
 
     The query is scaled before the product rather than the scores after it: in float16 large models overflow
@@ -20,6 +24,8 @@ def attend(query, key, value, num_heads: int):
         key: (B, N, D).
         value: (B, N, D).
         num_heads: divides D.
+        rotary: cosines and sines that turn queries and keys, as `rotary_tables` makes them.
+        bias: added to the scores, (1, num_heads, M, N).
 
     Returns:
         (B, M, D), the heads side by side.
@@ -29,7 +35,10 @@ def attend(query, key, value, num_heads: int):
         return ops.reshape(x, (-1, x.shape[1], num_heads, x.shape[2] // num_heads))
 
     scale = (query.shape[-1] // num_heads) ** -0.5
-    mixed = ops.dot_product_attention(split(query * scale), split(key), split(value), scale=1.0)
+    queries, keys = split(query * scale), split(key)
+    if rotary is not None:
+        queries, keys = rotate(queries, *rotary), rotate(keys, *rotary)
+    mixed = ops.dot_product_attention(queries, keys, split(value), bias=bias, scale=1.0)
     return ops.reshape(mixed, (-1, query.shape[1], value.shape[-1]))
 
 
@@ -39,30 +48,70 @@ class SelfAttention(ViTLayer):
 
     Args:
         num_heads: divides the width D.
+        qkv_bias: `all`, `query_value` (BEiT, EVA-02, DINOv3: the key has none) or `none`.
+        rotary: rotary positions, a key of `ROTARY`, or None.
+        relative_bias: whether a learned bias per head and relative position is added to the scores.
+        grid: (h, w) of the patches; needed for `rotary` and `relative_bias`.
+        prefix: number of tokens before the patches.
         init: how kernels are drawn, a key of `INITS`.
         seed: of the initial kernels.
 
     Shapes: (B, N, D) in and out. Weights: `qkv` (D, 3 D), queries, keys and values in this order; `projection` (D, D).
     """
 
-    def __init__(self, num_heads: int, init: str = "normal", seed: int | None = None, **kwargs):
+    def __init__(
+        self,
+        num_heads: int,
+        qkv_bias: str = "all",
+        rotary: str | None = None,
+        relative_bias: bool = False,
+        grid: tuple[int, int] | None = None,
+        prefix: int = 1,
+        init: str = "normal",
+        seed: int | None = None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
+        if qkv_bias not in QKV_BIASES:
+            raise ValueError(f"qkv_bias is one of {', '.join(QKV_BIASES)}, not {qkv_bias!r}.")
+        if relative_bias and prefix != 1:
+            raise ValueError(f"A relative position bias goes with one class token, not with {prefix} prefix tokens.")
         self.num_heads = num_heads
+        self.qkv_bias = qkv_bias
+        self.rotary = rotary
+        self.relative_bias = relative_bias
+        self.grid = grid
+        self.prefix = prefix
         self.init = init
         self.seed = seed
+        self.bias = None
 
     def build(self, input_shape):
-        """Creates the two projections."""
+        """Creates the two projections, and the tables that positions need."""
         width = input_shape[-1]
-        self.qkv = dense(self, "qkv", 3 * width, 0)
+        self.qkv = dense(self, "qkv", 3 * width, 0, use_bias=self.qkv_bias == "all")
         self.projection = dense(self, "projection", width, 1)
         self.qkv.build(input_shape)
         self.projection.build(input_shape)
+        if self.qkv_bias == "query_value":
+            self.query_bias, self.value_bias = (
+                self.add_weight(shape=(width,), initializer="zeros", name=name) for name in ("query_bias", "value_bias")
+            )
+        if self.relative_bias:
+            self.bias = RelativePositionBias(self.num_heads, self.grid, dtype=self.dtype_policy, name="relative_bias")
+            self.bias.build(input_shape)
+        head_dim = width // self.num_heads
+        self.tables = rotary_tables(self.rotary, self.grid, self.prefix, head_dim) if self.rotary else None
 
     def call(self, tokens):
         """(B, N, D) -> (B, N, D)."""
         query, key, value = ops.split(self.qkv(tokens), 3, axis=-1)
-        return self.projection(attend(query, key, value, self.num_heads))
+        if self.qkv_bias == "query_value":
+            query = query + ops.cast(self.query_bias, query.dtype)
+            value = value + ops.cast(self.value_bias, value.dtype)
+        bias = self.bias(query) if self.bias else None
+        mixed = attend(query, key, value, self.num_heads, rotary=self.tables, bias=bias)
+        return self.projection(mixed)
 
     def compute_output_shape(self, input_shape):
         """The shape does not change."""

@@ -7,20 +7,32 @@ import keras
 from keras_vit.layers.attention import SelfAttention
 from keras_vit.layers.base import ViTLayer
 from keras_vit.layers.initializers import child_seed
+from keras_vit.layers.layer_scale import LayerScale
 from keras_vit.layers.mlp import MLP
 from keras_vit.layers.stochastic_depth import StochasticDepth
 
 
 @keras.saving.register_keras_serializable(package="keras_vit")
 class EncoderBlock(ViTLayer):
-    """`x + attention(norm(x))`, then `x + mlp(norm(x))`.
+    """`x + scale(attention(norm(x)))`, then `x + scale(mlp(norm(x)))`.
+
+    The defaults are the plain ViT's; what families change is an argument (`keras_vit.variants.Family`).
 
     Args:
         num_heads: attention heads; divides the width D.
         mlp_dim: hidden units of the MLP.
         dropout: rate after the attention projection and after both MLP layers.
         drop_path: probability of leaving out each branch of an image while training.
-        norm_epsilon: of both layer normalisations.
+        norm_epsilon: of every layer normalisation.
+        activation: of the MLP, a key of `ACTIVATIONS`.
+        gated: whether the MLP is a SwiGLU.
+        mlp_norm: whether the MLP normalises its hidden units.
+        layer_scale: the first value of a learned factor per channel after each branch; None for none.
+        qkv_bias: which of query, key and value have a bias: `all`, `query_value` or `none`.
+        rotary: rotary positions, a key of `ROTARY`, or None.
+        relative_bias: whether attention has a learned bias per relative position.
+        grid: (h, w) of the patches; needed for `rotary` and `relative_bias`.
+        prefix: number of tokens before the patches.
         init: how kernels are drawn, a key of `INITS`.
         seed: of initial kernels and masks.
 
@@ -34,6 +46,15 @@ class EncoderBlock(ViTLayer):
         dropout: float = 0.0,
         drop_path: float = 0.0,
         norm_epsilon: float = 1e-6,
+        activation: str = "gelu",
+        gated: bool = False,
+        mlp_norm: bool = False,
+        layer_scale: float | None = None,
+        qkv_bias: str = "all",
+        rotary: str | None = None,
+        relative_bias: bool = False,
+        grid: tuple[int, int] | None = None,
+        prefix: int = 1,
         init: str = "normal",
         seed: int | None = None,
         **kwargs,
@@ -44,29 +65,48 @@ class EncoderBlock(ViTLayer):
         self.dropout = dropout
         self.drop_path = drop_path
         self.norm_epsilon = norm_epsilon
+        self.activation = activation
+        self.gated = gated
+        self.mlp_norm = mlp_norm
+        self.layer_scale = layer_scale
+        self.qkv_bias = qkv_bias
+        self.rotary = rotary
+        self.relative_bias = relative_bias
+        self.grid = grid
+        self.prefix = prefix
         self.init = init
         self.seed = seed
 
         policy, seeds = self.dtype_policy, [child_seed(seed, i) for i in range(5)]
         norm = {"epsilon": norm_epsilon, "dtype": policy}
         self.norm1 = keras.layers.LayerNormalization(name="norm1", **norm)
-        self.attention = SelfAttention(num_heads, init, seeds[0], dtype=policy, name="attention")
+        self.attention = SelfAttention(
+            num_heads, qkv_bias, rotary, relative_bias, grid, prefix, init, seeds[0], dtype=policy, name="attention"
+        )
         self.attention_dropout = keras.layers.Dropout(dropout, seed=seeds[1], dtype=policy, name="attention_dropout")
         self.drop_path1 = StochasticDepth(drop_path, seeds[2], dtype=policy, name="drop_path1")
         self.norm2 = keras.layers.LayerNormalization(name="norm2", **norm)
-        self.mlp = MLP(mlp_dim, dropout, init, seeds[3], dtype=policy, name="mlp")
+        mlp_epsilon = norm_epsilon if mlp_norm else None
+        self.mlp = MLP(mlp_dim, dropout, activation, gated, mlp_epsilon, init, seeds[3], dtype=policy, name="mlp")
         self.drop_path2 = StochasticDepth(drop_path, seeds[4], dtype=policy, name="drop_path2")
+        self.scale1, self.scale2 = (
+            LayerScale(layer_scale, dtype=policy, name=name) if layer_scale is not None else None
+            for name in ("scale1", "scale2")
+        )
 
     def build(self, input_shape):
         """Creates every sublayer's weights."""
-        for layer in (self.norm1, self.attention, self.norm2, self.mlp):
-            layer.build(input_shape)
+        for layer in (self.norm1, self.attention, self.scale1, self.norm2, self.mlp, self.scale2):
+            if layer is not None:
+                layer.build(input_shape)
 
     def call(self, tokens, training=None):
         """(B, N, D) -> (B, N, D)."""
         branch = self.attention_dropout(self.attention(self.norm1(tokens)), training=training)
+        branch = self.scale1(branch) if self.scale1 else branch
         tokens = tokens + self.drop_path1(branch, training=training)
         branch = self.mlp(self.norm2(tokens), training=training)
+        branch = self.scale2(branch) if self.scale2 else branch
         return tokens + self.drop_path2(branch, training=training)
 
     def compute_output_shape(self, input_shape):

@@ -69,7 +69,7 @@ def kernel_initializer(init: str, seed: int | None) -> keras.initializers.Initia
     return INITS[init](seed)
 
 
-def dense(owner: keras.layers.Layer, name: str, units: int, index: int) -> keras.layers.Dense:
+def dense(owner: keras.layers.Layer, name: str, units: int, index: int, use_bias: bool = True) -> keras.layers.Dense:
     """A dense sublayer in its owner's precision, initialised by the owner's `init` and `seed`.
 
     Args:
@@ -77,6 +77,9 @@ def dense(owner: keras.layers.Layer, name: str, units: int, index: int) -> keras
         name: of the sublayer.
         units: of the sublayer.
         index: different for every kernel of the owner.
+        use_bias: whether it has a bias, zero at first.
     """
     initializer = kernel_initializer(owner.init, child_seed(owner.seed, index))
-    return keras.layers.Dense(units, kernel_initializer=initializer, dtype=owner.dtype_policy, name=name)
+    return keras.layers.Dense(
+        units, use_bias=use_bias, kernel_initializer=initializer, dtype=owner.dtype_policy, name=name
+    )

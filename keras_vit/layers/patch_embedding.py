@@ -18,22 +18,33 @@ class PatchEmbedding(ViTLayer):
     Args:
         patch_size: side of a patch in pixels; must divide height and width.
         width: embedding dimension D.
+        use_bias: whether tokens get a bias (where they are normalised next, as in CLIP, they have none).
         init: `zeros` leaves the kernel zero because loaded weights follow; otherwise it is LeCun normal.
         seed: of the initial kernel.
 
     Shapes: (B, H, W, channels) -> (B, H / patch_size * W / patch_size, D).
     """
 
-    def __init__(self, patch_size: int, width: int, init: str = "normal", seed: int | None = None, **kwargs):
+    def __init__(
+        self,
+        patch_size: int,
+        width: int,
+        use_bias: bool = True,
+        init: str = "normal",
+        seed: int | None = None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.patch_size = patch_size
         self.width = width
+        self.use_bias = use_bias
         self.init = init
         self.seed = seed
         self.projection = keras.layers.Conv2D(
             width,
             patch_size,
             strides=patch_size,
+            use_bias=use_bias,
             kernel_initializer=keras.initializers.LecunNormal(seed=seed) if init != "zeros" else "zeros",
             data_format="channels_last",
             dtype=self.dtype_policy,

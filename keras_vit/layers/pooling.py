@@ -13,11 +13,12 @@ from keras_vit.layers.mlp import MLP
 
 @keras.saving.register_keras_serializable(package="keras_vit")
 class TokenPooling(ViTLayer):
-    """Takes the class token, or the mean of the patch tokens.
+    """Takes one of the first tokens, or the mean of the patch tokens.
 
     Args:
         mode: `"token"` or `"avg"`. The average leaves the prefix tokens out.
         prefix: number of tokens before the patches.
+        index: which of the prefix tokens `token` takes.
 
     Shapes: (B, N, D) -> (B, D).
 
@@ -25,17 +26,18 @@ class TokenPooling(ViTLayer):
         ValueError: another mode, or `token` where there is no prefix token.
     """
 
-    def __init__(self, mode: str, prefix: int = 1, **kwargs):
+    def __init__(self, mode: str, prefix: int = 1, index: int = 0, **kwargs):
         super().__init__(**kwargs)
-        if mode not in ("token", "avg") or (mode == "token" and prefix < 1):
+        if mode not in ("token", "avg") or (mode == "token" and not 0 <= index < prefix):
             raise ValueError(f"TokenPooling takes 'token' (with a class token) or 'avg', not {mode!r}.")
         self.mode = mode
         self.prefix = prefix
+        self.index = index
         self.built = True
 
     def call(self, tokens):
         """(B, N, D) -> (B, D)."""
-        return tokens[:, 0] if self.mode == "token" else ops.mean(tokens[:, self.prefix :], axis=1)
+        return tokens[:, self.index] if self.mode == "token" else ops.mean(tokens[:, self.prefix :], axis=1)
 
     def compute_output_shape(self, input_shape):
         """(B, N, D) -> (B, D)."""
@@ -50,6 +52,7 @@ class AttentionPooling(ViTLayer):
         num_heads: attention heads; divides the width D.
         mlp_dim: hidden units of the MLP.
         norm_epsilon: of the layer normalisation before the MLP.
+        activation: of the MLP, a key of `ACTIVATIONS`.
         init: how kernels are drawn, a key of `INITS`.
         seed: of the initial kernels.
 
@@ -61,6 +64,7 @@ class AttentionPooling(ViTLayer):
         num_heads: int,
         mlp_dim: int,
         norm_epsilon: float = 1e-6,
+        activation: str = "gelu",
         init: str = "normal",
         seed: int | None = None,
         **kwargs,
@@ -69,6 +73,7 @@ class AttentionPooling(ViTLayer):
         self.num_heads = num_heads
         self.mlp_dim = mlp_dim
         self.norm_epsilon = norm_epsilon
+        self.activation = activation
         self.init = init
         self.seed = seed
 
@@ -87,7 +92,14 @@ class AttentionPooling(ViTLayer):
             layer.build(input_shape)
         self.norm = keras.layers.LayerNormalization(epsilon=self.norm_epsilon, dtype=self.dtype_policy, name="norm")
         self.norm.build((batch, 1, width))
-        self.mlp = MLP(self.mlp_dim, 0.0, self.init, child_seed(self.seed, 4), dtype=self.dtype_policy, name="mlp")
+        self.mlp = MLP(
+            self.mlp_dim,
+            activation=self.activation,
+            init=self.init,
+            seed=child_seed(self.seed, 4),
+            dtype=self.dtype_policy,
+            name="mlp",
+        )
         self.mlp.build((batch, 1, width))
 
     def call(self, tokens):

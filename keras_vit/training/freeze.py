@@ -5,9 +5,8 @@ from __future__ import annotations
 import keras
 
 from keras_vit.errors import InputError
+from keras_vit.heads.classification import HEAD_LAYERS
 from keras_vit.layers import EncoderBlock
-
-HEAD_LAYERS = ("pool", "head")
 
 
 def freeze(model: keras.Model, what: str | int) -> None:

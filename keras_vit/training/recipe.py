@@ -40,27 +40,29 @@ class ModelSettings:
 
     Attributes:
         name: architecture.
-        image_size: pixels, one number or [height, width].
-        weights: a file to start from; none draws random weights.
+        image_size: pixels, one number or [height, width]; by default the weights' own, else the family's.
+        weights: what to start from: a tag, hf:owner/name, a URL, a file or folder; none draws random weights.
         pooling: `token`, `avg` or `map`.
         in_channels: 3, or 1 for grey.
-        class_token: whether a learned token stands before the patches.
+        class_token: whether a learned token stands before the patches; the family's own by default.
+        registers: number of learned tokens after it; the family's own by default.
         depth: number of blocks; the size's own by default.
         drop_path: stochastic depth of the last block.
         dropout: in the encoder.
         init: `normal`, or `xavier` for narrow networks from scratch.
         position_init: `normal`, or `sincos` for learning from few images.
         zero_head: start the classifier at zero.
-        preprocessing: `inception` or `imagenet`; the family's own by default.
+        preprocessing: `inception`, `imagenet` or `clip`; by default the weights' own, else the family's.
         crop: share of the image that evaluation's centre crop keeps; the record's own by default.
     """
 
     name: str = "vit_s16"
-    image_size: int | tuple[int, int] = 224
+    image_size: int | tuple[int, int] | None = None
     weights: str | None = None
     pooling: str | None = None
     in_channels: int = 3
-    class_token: bool = True
+    class_token: bool | None = None
+    registers: int | None = None
     depth: int | None = None
     drop_path: float = 0.0
     dropout: float = 0.0

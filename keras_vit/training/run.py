@@ -75,7 +75,7 @@ def load_run(folder: str | Path) -> Run:
     )
 
 
-def write_opening(folder: Path, recipe: Recipe, data: Data) -> None:
+def write_opening(folder: Path, recipe: Recipe, data: Data, model: keras.Model) -> None:
     """Writes what is known before training: the recipe with its provenance, and the class names."""
     provenance = {
         "versions": {name: importlib.metadata.version(name) for name in ("keras_vit", "keras", "tensorflow", "numpy")},
@@ -83,6 +83,7 @@ def write_opening(folder: Path, recipe: Recipe, data: Data) -> None:
         "git": _git_state(),
         "data_fingerprint": data.fingerprint,
         "data_counts": data.counts,
+        "weights_adapted": list(getattr(model, "adapted_weights", ())),
     }
     record = {**recipe.to_dict(), PROVENANCE: provenance}
     write_text(folder / LABELS, "".join(f"{name}\n" for name in data.class_names))

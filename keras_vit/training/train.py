@@ -39,6 +39,7 @@ from keras_vit.training.run import (
 from keras_vit.training.state import KeepState
 from keras_vit.training.tensorboard import ShowPictures, write_outcome
 from keras_vit.variants import parse
+from keras_vit.weights.source import locate
 
 
 def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, progress: bool = True) -> Run:
@@ -109,7 +110,7 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, prog
 
     if overwrite and folder.exists():
         shutil.rmtree(folder)
-    write_opening(folder, dataclasses.replace(recipe, out=str(folder)), data)
+    write_opening(folder, dataclasses.replace(recipe, out=str(folder)), data, plain)
     print(f"{_summary(recipe, plain, data, strategy, policy)}\nrun folder: {folder}")
     if done < recipe.train.epochs and not keep.out_of_patience():
         if done:
@@ -164,11 +165,15 @@ def _build(recipe: Recipe, data: Data, policy: str) -> keras.Model:
     crop, preset = settings.pop("crop"), settings.pop("preprocessing")
     if preset is not None and preset not in PRESETS:
         raise InputError(f"There is no preprocessing {preset!r}: {suggest(preset, PRESETS)}")
-    record = PRESETS[preset] if preset else parse(recipe.model.name).family.preprocessing
+    variant, weights = parse(recipe.model.name), settings.pop("weights")
+    source = locate(weights, variant) if weights else None
+    native = source.preprocessing if source and source.preprocessing else variant.family.preprocessing
+    record = PRESETS[preset] if preset else native
     if crop is not None:
         record = dataclasses.replace(record, crop=crop)
     return build(
         **settings,
+        weights=source,
         num_classes=len(data.class_names),
         task=recipe.task,
         dtype=policy,

@@ -1,5 +1,6 @@
-"""Weights from files into models."""
+"""Weights from files into models, and back."""
 
 from keras_vit.weights.load import load
+from keras_vit.weights.save import save
 
-__all__ = ["load"]
+__all__ = ["load", "save"]

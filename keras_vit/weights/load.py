@@ -1,145 +1,160 @@
-"""Reads a weights file into a model: every array on both sides is accounted for."""
+"""Reads weights into a model: every array on both sides is accounted for, and nothing changes unless all fit."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from keras_vit.errors import InputError
-from keras_vit.layers import EncoderBlock, PositionEmbedding
-from keras_vit.weights.timm import name_map
-from keras_vit.weights.transforms import SAME, Layout
+from keras_vit.weights.architecture import Architecture, describe
+from keras_vit.weights.dialects import DIALECTS
+from keras_vit.weights.dialects.rows import Row, row
+from keras_vit.weights.fit import CLASS_TOKEN, PATCHES, REGISTERS, Fit, Fitting, is_head
+from keras_vit.weights.formats import Checkpoint
+from keras_vit.weights.source import Source, locate
 
-POSITIONS = "position_embedding/embedding"
-HEAD = ("head/kernel", "head/bias")
+SHOW_PROGRESS_ABOVE = 250_000_000
+"""Parameters; smaller files are read within a few seconds."""
 
 
-def load(model: keras.Model, path: str | Path) -> list[str]:
-    """Loads a `.safetensors` file with timm's names, or a `.keras` model of this package, into a model.
+@dataclass(frozen=True)
+class Match:
+    """A row of a dialect, and what a file calls its arrays."""
 
-    Positions learned for another image size are resampled. A classifier for another number of classes is left as it
-    was drawn. Nothing is changed in the model unless everything else fits.
+    row: Row
+    names: tuple[str, ...]
+
+
+def load(model: keras.Model, weights: str | os.PathLike | Source) -> list[str]:
+    """Loads a checkpoint of any dialect, or a `.keras` model of this package, into a model.
+
+    Positions learned for another image size are resampled, patches of another size resized, channels spread. A
+    classifier for another number of classes is left as it was drawn. Nothing is changed in the model unless
+    everything else fits.
 
     Args:
         model: made by `keras_vit.build`.
-        path: of the file. No code in it is executed.
+        weights: as `keras_vit.build` takes them: a tag, a repository, a URL, a file or folder. No code in it is
+            executed.
 
     Returns:
-        What had to be adapted, a sentence each; also printed.
+        What had to be adapted, a sentence each; also printed, and kept as `model.adapted_weights`.
 
     Raises:
         InputError: a missing or unreadable file, or arrays that do not fit, with their names.
+        Failure: a download broke off.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"There is no weights file {path}: check the path.")
-    readers = {".safetensors": _read_safetensors, ".keras": _read_keras}
-    if path.suffix not in readers:
-        raise InputError(f"Weights are read from {' or '.join(readers)} files, not from {path.name}.")
-    return readers[path.suffix](model, path)
+    architecture = describe(model)
+    source = weights if isinstance(weights, Source) else locate(weights, architecture.variant)
+    checkpoint = source.checkpoint
+    matches, unknown = recognise(checkpoint, architecture)
+    shapes = _shapes(matches, checkpoint)
+    _account_for_all(model, checkpoint, shapes, unknown)
+    fitting = Fitting(model, architecture, shapes, _grid(checkpoint, shapes))
+    fits = fitting.fits()
+    if fitting.wrong:
+        raise InputError(f"{checkpoint.path.name} does not fit {model.name}: {_some(fitting.wrong, '; ')}.")
+    _assign(model, checkpoint, matches, fits)
+    if fitting.notes:
+        print(f"{model.name} from {Path(source.name).name}: {'; '.join(fitting.notes)}.")
+    model.adapted_weights = tuple(fitting.notes)
+    return fitting.notes
 
 
-def _read_safetensors(model: keras.Model, path: Path) -> list[str]:
-    from safetensors import SafetensorError, safe_open
+def recognise(checkpoint: Checkpoint, architecture: Architecture) -> tuple[list[Match], list[str]]:
+    """Finds the dialect of a file by its names and matches the table's rows with them.
 
-    depth = sum(isinstance(layer, EncoderBlock) for layer in model.layers)
-    try:
-        with safe_open(path, framework="numpy") as file:
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-            return _assign(model, path, name_map(depth), shapes, file.get_tensor)
-    except SafetensorError as error:
-        raise InputError(f"{path} is not a readable safetensors file ({error}): fetch it again.") from None
+    Returns:
+        The matches, and the names that no row knows.
 
-
-def _read_keras(model: keras.Model, path: Path) -> list[str]:
-    try:
-        source = keras.saving.load_model(path, compile=False)
-    except (ValueError, OSError, TypeError, KeyError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise InputError(f"{path} is not a readable .keras model of this package ({reason}).") from None
-    arrays = {variable.path: variable for variable in source.weights}
-    return _assign(
-        model,
-        path,
-        {name: (name, SAME) for name in {v.path for v in model.weights} | set(arrays)},
-        {name: tuple(variable.shape) for name, variable in arrays.items()},
-        lambda name: np.asarray(arrays[name]),
-        next((layer.grid for layer in source.layers if isinstance(layer, PositionEmbedding)), None),
+    Raises:
+        InputError: the names are of no known dialect.
+    """
+    if PATCHES in checkpoint.shapes:
+        return [Match(row(name, name), (name,)) for name in checkpoint.shapes], []
+    for dialect in DIALECTS.values():
+        names = dialect.canonical(checkpoint.shapes)
+        if names is not None:
+            return _match(dialect.rows(architecture), names)
+    raise InputError(
+        f"{checkpoint.path.name} holds no Vision Transformer whose names are known ({_some(list(checkpoint.shapes))}): "
+        f"the dialects are {', '.join(DIALECTS)}."
     )
 
 
-def _assign(
-    model: keras.Model,
-    path: Path,
-    names: dict[str, tuple[str, Layout]],
-    shapes: dict[str, tuple[int, ...]],
-    read: Callable[[str], np.ndarray],
-    grid: tuple[int, int] | None = None,
-) -> list[str]:
-    """Checks all names and shapes, then streams one array after the other into its variable."""
-    variables = {variable.path: variable for variable in model.weights}
-    ours = {theirs: path for theirs, (path, _) in names.items()}
-    unknown = [name for name in shapes if ours.get(name) not in variables and ours.get(name) not in HEAD]
-    given = {ours[name] for name in shapes if name in ours}
-    missing = [name for name in variables if name not in given and name not in HEAD]
+def _match(rows: Iterable[Row], names: Mapping[str, str]) -> tuple[list[Match], list[str]]:
+    matches, given, used = [], set(), set()
+    for each in rows:
+        if given.isdisjoint(each.ours) and all(name in names for name in each.theirs):
+            matches.append(Match(each, tuple(names[name] for name in each.theirs)))
+            given.update(each.ours)
+            used.update(each.theirs)
+    return matches, [original for name, original in names.items() if name not in used]
+
+
+def _shapes(matches: Iterable[Match], checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
+    """Path of ours -> the shape that the file has for it, without reading anything."""
+    shapes = {}
+    for match in matches:
+        hollow = [np.broadcast_to(np.float32(0), checkpoint.shapes[name]) for name in match.names]
+        try:
+            arrays = match.row.read(hollow)
+        except (ValueError, IndexError) as error:
+            described = ", ".join(f"{name} {checkpoint.shapes[name]}" for name in match.names)
+            raise InputError(f"{checkpoint.path.name} has arrays of no ViT's shape: {described} ({error}).") from None
+        shapes |= {path: array.shape for path, array in zip(match.row.ours, arrays, strict=True)}
+    return shapes
+
+
+def _account_for_all(model: keras.Model, checkpoint: Checkpoint, shapes: Mapping, unknown: list[str]) -> None:
+    def may_differ(path: str) -> bool:
+        return is_head(path) or path in (CLASS_TOKEN, REGISTERS)
+
+    paths = {variable.path for variable in model.weights}
+    unknown = unknown + [path for path in shapes if path not in paths and not may_differ(path)]
+    missing = [path for path in paths if path not in shapes and not may_differ(path)]
     if unknown or missing:
+        parts = [
+            f"{what} {_some(sorted(names))}; " for what, names in (("unknown", unknown), ("missing", missing)) if names
+        ]
         raise InputError(
-            f"{path.name} does not fit {model.name}: {_list('unknown', unknown)}{_list('missing', missing)}"
-            "check that architecture, depth and pooling are those of the file."
+            f"{checkpoint.path.name} does not fit {model.name}: {''.join(parts)}check that family, size, depth and "
+            "pooling are those of the file."
         )
 
-    notes, plan, wrong = [], [], []
-    layers = {layer.name: layer for layer in model.layers}
-    for theirs, shape in shapes.items():
-        target, layout = names[theirs]
-        if target not in variables:
-            continue
-        wanted, found = tuple(variables[target].shape), layout.read(np.broadcast_to(np.float32(0), shape)).shape
-        if target == POSITIONS and found[-1] == wanted[-1]:
-            positions = layers["position_embedding"]
-            old_grid = grid or _square_grid(found[0] - positions.prefix, path)
-            if old_grid != positions.grid:
-                notes.append(f"positions resampled from a {_by(old_grid)} to a {_by(positions.grid)} grid")
-            plan.append((theirs, layout, lambda table, to=positions, old=old_grid: to.assign_from(table, old)))
-        elif found == wanted:
-            plan.append((theirs, layout, variables[target].assign))
-        elif target not in HEAD:
-            wrong.append(f"{theirs} {found} where {wanted} is needed")
-    if wrong:
-        raise InputError(
-            f"{path.name} does not fit {model.name}: {'; '.join(wrong[:3])}"
-            f"{f'; and {len(wrong) - 3} more' if len(wrong) > 3 else ''}."
-        )
 
-    loaded = {names[theirs][0] for theirs, _, _ in plan}
-    if any(name in variables and name not in loaded for name in HEAD):
-        notes.append(f"the classifier is fresh: the file has none for {variables[HEAD[0]].shape[-1]} classes")
-    elif not any(name in variables for name in HEAD) and given & set(HEAD):
-        notes.append("the file's classifier is left out")
-    for theirs, layout, assign in plan:
-        assign(layout.read(read(theirs)))
-    if notes:
-        print(f"{model.name} from {path.name}: {'; '.join(notes)}.")
-    return notes
+def _grid(checkpoint: Checkpoint, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, int] | None:
+    """(h, w) of the patches that the file's positions are for, where it says its image size."""
+    if checkpoint.image_size is None:
+        return None
+    return tuple(side // patch for side, patch in zip(checkpoint.image_size, shapes[PATCHES][:2], strict=True))
 
 
-def _square_grid(patches: int, path: Path) -> tuple[int, int]:
-    side = math.isqrt(max(patches, 0))
-    if not side or side * side != patches:
-        raise InputError(f"{path.name} has positions for {patches} patches, which is no square grid.")
-    return side, side
+def _assign(model: keras.Model, checkpoint: Checkpoint, matches: list[Match], fits: Mapping[str, Fit]) -> None:
+    """Streams one row after the other from the file into its variables."""
+    variables = {variable.path: variable for variable in model.weights}
+    wanted = [match for match in matches if not fits.keys().isdisjoint(match.row.ours)]
+    for match in _with_progress(wanted, checkpoint):
+        arrays = match.row.read([checkpoint.read(name) for name in match.names])
+        for path, array in zip(match.row.ours, arrays, strict=True):
+            if path in fits:
+                variables[path].assign(np.asarray(fits[path](array), variables[path].dtype))
 
 
-def _by(grid: tuple[int, int]) -> str:
-    return f"{grid[0]} x {grid[1]}"
+def _with_progress(matches: list[Match], checkpoint: Checkpoint) -> Iterable[Match]:
+    if sum(math.prod(shape) for shape in checkpoint.shapes.values()) < SHOW_PROGRESS_ABOVE:
+        return matches
+    from rich.progress import track
+
+    return track(matches, description=f"loading {checkpoint.path.name}", transient=True)
 
 
-def _list(what: str, names: list[str]) -> str:
-    if not names:
-        return ""
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{what} {', '.join(names[:3])}{more}; "
+def _some(names: list[str], separator: str = ", ") -> str:
+    more = f"{separator}and {len(names) - 3} more" if len(names) > 3 else ""
+    return separator.join(names[:3]) + more

@@ -10,6 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_vit.data import geometry
+from keras_vit.errors import InputError
 from keras_vit.preprocessing import Preprocessing
 
 MODES = {"bicubic": Image.BICUBIC, "bilinear": Image.BILINEAR}
@@ -30,6 +31,12 @@ def timm_eval(image: Image.Image, record: Preprocessing) -> np.ndarray:
         image = image.resize(size, MODES[record.interpolation])
     top, left = round((image.height - height) / 2.0), round((image.width - width) / 2.0)
     return np.asarray(image.crop((left, top, left + width, top + height)))
+
+
+def squash(image: Image.Image, height: int, width: int, interpolation: str) -> np.ndarray:
+    """Pillow's resize, rows first: from version 13 on it does the columns of some tall images before the rows."""
+    mode = MODES[interpolation]
+    return np.asarray(image.resize((width, image.height), mode).resize((width, height), mode), np.float32)
 
 
 def scene(width: int, height: int) -> Image.Image:
@@ -72,10 +79,49 @@ def test_photos_equal_timm(shared_data):
         assert difference.mean() < 0.05
 
 
+@pytest.mark.parametrize("size", [(500, 375), (375, 500), (97, 203), (256, 256), (1203, 801)])
+@pytest.mark.parametrize("interpolation", MODES)
+@pytest.mark.parametrize(("target", "crop"), [((224, 224), 1.0), ((160, 224), 1.0), ((160, 224), 0.9)], ids=str)
+def test_squash_equals_pillow(size, interpolation, target, crop):
+    image = scene(*size)
+    record = Preprocessing(target, crop=crop, interpolation=interpolation, fit="squash")
+    ours = geometry.resize_and_crop(tf.constant(np.asarray(image)), record).numpy()
+    whole = tuple(int(side / crop) for side in target)
+    top, left = (round((a - b) / 2) for a, b in zip(whole, target, strict=True))
+    expected = squash(image, *whole, interpolation)[top : top + target[0], left : left + target[1]]
+    difference = np.abs(ours - expected)
+    assert ours.shape == (*target, 3)
+    assert difference.max() <= 2
+    assert difference.mean() < 0.05
+    np.testing.assert_array_equal(ours, np.round(ours))
+
+
+def test_squashed_photos_equal_pillow(shared_data):
+    record = Preprocessing(crop=1.0, fit="squash")
+    for path in sorted((shared_data / "imagenet_sample" / "images").glob("*.jpg"))[::100]:
+        image = Image.open(path).convert("RGB")
+        ours = geometry.resize_and_crop(tf.constant(np.asarray(image)), record).numpy()
+        difference = np.abs(ours - squash(image, 224, 224, "bicubic"))
+        assert difference.max() <= 2
+        assert difference.mean() < 0.05
+        assert np.abs(ours - np.asarray(image.resize((224, 224), Image.BICUBIC), np.float32)).mean() < 0.5
+
+
+def test_fit_is_checked_and_defaults_to_crop():
+    with pytest.raises(InputError, match="fit 'squish' is not known: did you mean 'squash'"):
+        Preprocessing(fit="squish")
+    old = {name: value for name, value in Preprocessing(fit="crop").to_dict().items() if name != "fit"}
+    assert Preprocessing(**old).fit == "crop"
+    squashed = Preprocessing(fit="squash")
+    assert Preprocessing(**squashed.to_dict()) == squashed
+    assert squashed.fitted((32, 48), 1).fit == "squash"
+
+
+@pytest.mark.parametrize("fit", ["crop", "squash"])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_same_size_is_untouched(channels):
+def test_same_size_is_untouched(channels, fit):
     image = np.random.default_rng(0).integers(0, 256, (28, 28, channels), np.uint8)
-    record = Preprocessing((28, 28), (0.5,) * channels, (0.5,) * channels, crop=1.0)
+    record = Preprocessing((28, 28), (0.5,) * channels, (0.5,) * channels, crop=1.0, fit=fit)
     np.testing.assert_array_equal(geometry.resize_and_crop(tf.constant(image), record), image)
 
 

@@ -86,6 +86,24 @@ def test_eval_keeps_order_and_remainder():
     np.testing.assert_array_equal(labels.argmax(1), examples.labels)
 
 
+def test_squashed_images_lose_nothing_at_the_sides():
+    images = np.zeros((2, 20, 60, 3), np.uint8)
+    images[:, :, :10] = 255
+    examples = Examples(labels=np.arange(2), images=images)
+
+    def view(fit):
+        record = Preprocessing((24, 24), crop=1.0, interpolation="bilinear", fit=fit)
+        plain = Augment(crop_scale=(1, 1), flip=False)
+        (shown, _), *_ = eval_dataset(examples, record, num_classes=2, batch_size=2)
+        learned, _, _ = batches(examples, 1, augment=plain, batch_size=2, record=record)
+        np.testing.assert_array_equal(learned[0], shown)
+        return shown.numpy()
+
+    assert view("crop").max() == 0
+    np.testing.assert_array_equal(view("squash")[:, :, :3], 255)
+    np.testing.assert_array_equal(view("squash")[:, :, 5:], 0)
+
+
 def test_stores_give_the_same_pixels(tmp_path, make_images):
     paths = [str(path) for path in make_images(tmp_path, 6, extension="png")]
     from_files = Examples(labels=np.zeros(6), paths=paths)

@@ -10,7 +10,8 @@ import sys
 import keras
 import numpy as np
 import pytest
-from export_helpers import CLASS_NAMES, IMAGE_SIZE, trained_model
+from export_helpers import CLASS_NAMES, IMAGE_SIZE, encode, trained_model
+from PIL import Image
 
 import keras_vit
 from keras_vit import InputError
@@ -89,6 +90,20 @@ def test_saved_model_knows_its_labels_and_signatures(shipped):
     assert (image.shape.as_list(), image.dtype) == ([None, *IMAGE_SIZE, 3], tf.float32)
     empty = loaded.signatures["serve_bytes"](encoded=tf.constant([], tf.string))
     assert empty["probabilities"].shape == (0, len(CLASS_NAMES))
+
+
+def test_saved_model_squashes_files_when_the_record_says_so(tmp_path):
+    import tensorflow as tf
+
+    from keras_vit.export.saved_model import write_saved_model
+
+    record = keras_vit.Preprocessing(IMAGE_SIZE, crop=1.0, fit="squash")
+    graph = keras.Sequential([keras.Input((*IMAGE_SIZE, 3)), keras.layers.Rescaling(1.0)])
+    write_saved_model(graph, tmp_path / "saved", class_names=["a"], preprocessing=record)
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 100, 3), np.uint8)
+    served = tf.saved_model.load(tmp_path / "saved").serve_bytes(tf.constant([encode(pixels, 1)]))
+    squashed = np.asarray(Image.fromarray(pixels).resize(IMAGE_SIZE[::-1], Image.BICUBIC), np.float32)
+    np.testing.assert_allclose(served["probabilities"][0], squashed, atol=1)
 
 
 def test_tflite_signature_is_static(shipped):

@@ -15,9 +15,25 @@ from keras_vit.layers.position_embedding import resample_positions, sincos_posit
 TOKENS = (2, 7, 16)
 CASES = {
     "AttentionPooling": ({"num_heads": 4, "mlp_dim": 32}, TOKENS, (2, 16)),
-    "ClassToken": ({}, TOKENS, (2, 8, 16)),
-    "EncoderBlock": ({"num_heads": 4, "mlp_dim": 32, "dropout": 0.1, "drop_path": 0.1}, TOKENS, TOKENS),
-    "MLP": ({"hidden_dim": 32, "dropout": 0.1}, TOKENS, TOKENS),
+    "EncoderBlock": (
+        {
+            "num_heads": 4,
+            "mlp_dim": 32,
+            "dropout": 0.1,
+            "drop_path": 0.1,
+            "gated": True,
+            "mlp_norm": True,
+            "layer_scale": 0.1,
+            "qkv_bias": "query_value",
+            "rotary": "eva02",
+            "relative_bias": True,
+            "grid": (2, 3),
+        },
+        TOKENS,
+        TOKENS,
+    ),
+    "LayerScale": ({"initial": 0.5}, TOKENS, TOKENS),
+    "MLP": ({"hidden_dim": 32, "dropout": 0.1, "activation": "quick_gelu"}, TOKENS, TOKENS),
     "PatchEmbedding": ({"patch_size": 4, "width": 16}, (2, 8, 12, 3), (2, 6, 16)),
     "PixelNormalization": (
         {"preprocessing": {"mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.4)}},
@@ -25,7 +41,9 @@ CASES = {
         (2, 8, 8, 3),
     ),
     "PositionEmbedding": ({"grid": (2, 3), "prefix": 1, "sincos": True}, TOKENS, TOKENS),
-    "SelfAttention": ({"num_heads": 4}, TOKENS, TOKENS),
+    "PrefixTokens": ({"count": 3}, TOKENS, (2, 10, 16)),
+    "RelativePositionBias": ({"num_heads": 4, "grid": (2, 3)}, TOKENS, (1, 4, 7, 7)),
+    "SelfAttention": ({"num_heads": 4, "rotary": "dinov3", "grid": (2, 3), "qkv_bias": "none"}, TOKENS, TOKENS),
     "StochasticDepth": ({"rate": 0.3}, TOKENS, TOKENS),
     "TokenPooling": ({"mode": "avg", "prefix": 1}, TOKENS, (2, 16)),
 }

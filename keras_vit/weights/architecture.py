@@ -1,0 +1,79 @@
+"""What a built model is, read off its layers: what a dialect has to know to name its weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import keras
+
+from keras_vit.errors import InputError
+from keras_vit.layers import AttentionPooling, EncoderBlock, PatchEmbedding, PixelNormalization, TokenPooling
+from keras_vit.preprocessing import Preprocessing
+from keras_vit.variants import Variant, parse
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A model of this package.
+
+    Attributes:
+        variant: what its name says.
+        image_size: (H, W) in pixels.
+        channels: of its images.
+        depth: number of blocks.
+        class_token: whether it has one.
+        registers: number of learned tokens after it.
+        pooling: `token`, `avg` or `map`.
+        norm_after_pooling: whether its last normalisation stands after the pooling.
+        num_classes: 0 for features.
+        preprocessing: its record; None where it was built without normalisation.
+    """
+
+    variant: Variant
+    image_size: tuple[int, int]
+    channels: int
+    depth: int
+    class_token: bool
+    registers: int
+    pooling: str
+    norm_after_pooling: bool
+    num_classes: int
+    preprocessing: Preprocessing | None
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(h, w) of the patches."""
+        return tuple(side // self.variant.patch for side in self.image_size)
+
+    @property
+    def prefix(self) -> int:
+        """Number of tokens before the patches."""
+        return int(self.class_token) + self.registers
+
+
+def describe(model: keras.Model) -> Architecture:
+    """Reads the architecture off a model's name and layers.
+
+    Args:
+        model: made by `keras_vit.build`, or reloaded.
+
+    Raises:
+        InputError: it was not made by this package.
+    """
+    layers = {layer.name: layer for layer in model.layers}
+    if not isinstance(layers.get("patch_embedding"), PatchEmbedding):
+        raise InputError(f"The model {model.name!r} was not made by keras_vit.build: its weights have no known names.")
+    names = [layer.name for layer in model.layers]
+    pool = layers.get("pool")
+    return Architecture(
+        variant=parse(model.name),
+        image_size=tuple(model.input_shape[1:3]),
+        channels=model.input_shape[3],
+        depth=sum(isinstance(layer, EncoderBlock) for layer in model.layers),
+        class_token="class_token" in layers,
+        registers=layers["registers"].count if "registers" in layers else 0,
+        pooling="map" if isinstance(pool, AttentionPooling) else pool.mode if isinstance(pool, TokenPooling) else "",
+        norm_after_pooling="pool" in layers and names.index("norm") > names.index("pool"),
+        num_classes=layers["head"].units if "head" in layers else 0,
+        preprocessing=next((x.preprocessing for x in model.layers if isinstance(x, PixelNormalization)), None),
+    )

@@ -1,0 +1,236 @@
+"""Fitting arrays to the model that was asked for: other image, patch or channel sizes, classes and prefix tokens."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_vit.errors import InputError
+from keras_vit.heads.classification import HEAD_LAYERS
+from keras_vit.layers.position_embedding import resample_positions
+from keras_vit.layers.relative_bias import PREFIX_ENTRIES, resample_bias
+from keras_vit.weights.architecture import Architecture
+
+Fit = Callable[[np.ndarray], np.ndarray]
+Grid = tuple[int, int]
+
+CLASS_TOKEN = "class_token/tokens"
+REGISTERS = "registers/tokens"
+POSITIONS = "position_embedding/embedding"
+PATCHES = "patch_embedding/projection/kernel"
+
+
+def is_head(path: str) -> bool:
+    """Whether a variable belongs to the head, and may stay as it was drawn."""
+    return path.split("/")[0] in HEAD_LAYERS
+
+
+class Fitting:
+    """How each array becomes its variable, and what had to be adapted for it.
+
+    Args:
+        model: to be loaded.
+        architecture: of the model.
+        shapes: path of ours -> shape of what the file has for it, in our layout.
+        grid: (h, w) of the patches that the file's positions are for; None where the file does not say.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        architecture: Architecture,
+        shapes: Mapping[str, tuple[int, ...]],
+        grid: Grid | None,
+    ):
+        self.architecture = architecture
+        self.shapes = shapes
+        self.grid = grid
+        self.variables = {variable.path: variable for variable in model.weights}
+        self.notes: list[str] = []
+        self.wrong: list[str] = []
+
+    def fits(self) -> dict[str, Fit]:
+        """Path -> the function that fits the file's array to the variable. A variable that is not among the paths
+        stays as it is. Fills `notes` and, with what cannot be fitted, `wrong`."""
+        rules: dict[str, Callable[[str], Fit | None]] = {
+            POSITIONS: self._positions,
+            PATCHES: self._patches,
+            REGISTERS: self._registers,
+        }
+        found = {}
+        for path in self.shapes:
+            if path not in self.variables:
+                continue
+            if path.endswith("relative_bias/table"):
+                fit = self._relative_bias(path)
+            elif path in rules:
+                fit = rules[path](path)
+            else:
+                fit = self._as_it_is(path)
+            if fit is not None:
+                found[path] = fit
+        self._note_heads(found)
+        for path, what in ((CLASS_TOKEN, "class token"), (REGISTERS, "registers")):
+            if path in self.variables and path not in self.shapes:
+                self._note(f"the {what} {'is' if path == CLASS_TOKEN else 'are'} fresh")
+            elif path in self.shapes and path not in self.variables:
+                self._note(f"the file's {what} {'is' if path == CLASS_TOKEN else 'are'} left out")
+        return found
+
+    def _note(self, sentence: str) -> None:
+        if sentence not in self.notes:
+            self.notes.append(sentence)
+
+    def _refuse(self, path: str) -> None:
+        self.wrong.append(f"{path} {self.shapes[path]} where {tuple(self.variables[path].shape)} is needed")
+
+    def _as_it_is(self, path: str) -> Fit | None:
+        if self.shapes[path] == tuple(self.variables[path].shape):
+            return lambda array: array
+        if not is_head(path):
+            self._refuse(path)
+        return None
+
+    def _note_heads(self, found: Mapping[str, Fit]) -> None:
+        wanted = {path for path in self.variables if is_head(path)}
+        given = {path for path in self.shapes if is_head(path)}
+        for layers, name in ((("head", "head_distilled"), "classifier"), (("pool", "pool_distilled"), "pooling")):
+            fresh = [path for path in wanted if path.split("/")[0] in layers and path not in found]
+            if fresh and name == "classifier":
+                self._note(f"the classifier is fresh: the file has none for {self.architecture.num_classes} classes")
+            elif fresh:
+                self._note("the pooling is fresh: the file has none")
+            elif [path for path in given - wanted if path.split("/")[0] in layers]:
+                self._note(f"the file's {name} is left out")
+
+    def _positions(self, path: str) -> Fit | None:
+        rows, width = self.shapes[path]
+        architecture, wanted = self.architecture, tuple(self.variables[path].shape)
+        if width != wanted[1]:
+            return self._refuse(path)
+        covered = architecture.variant.family.positions == "tokens"
+        own = (int(architecture.class_token), architecture.registers) if covered else (0, 0)
+        theirs = (int(CLASS_TOKEN in self.shapes), self.shapes.get(REGISTERS, (1, 0))[1]) if covered else (0, 0)
+        old, new = self._old_grid(rows - sum(theirs)), architecture.grid
+        if old != new:
+            self._note(f"positions resampled from a {_by(old)} to a {_by(new)} grid")
+
+        def fit(table: np.ndarray) -> np.ndarray:
+            classes, registers, patches = np.split(np.asarray(table, "float32"), np.cumsum(theirs))
+            return np.concatenate(
+                [_rows(classes, own[0]), _rows(registers, own[1]), resample_positions(patches, old, new, 0)]
+            )
+
+        return fit
+
+    def _old_grid(self, patches: int) -> Grid:
+        if self.grid is not None and math.prod(self.grid) == patches:
+            return self.grid
+        side = math.isqrt(max(patches, 0))
+        if side and side * side == patches:
+            return side, side
+        if math.prod(self.architecture.grid) == patches:
+            return self.architecture.grid
+        raise InputError(f"The positions of the file are for {patches} patches, which is no square grid.")
+
+    def _relative_bias(self, path: str) -> Fit | None:
+        rows, heads = self.shapes[path]
+        wanted, new = tuple(self.variables[path].shape), self.architecture.grid
+        if heads != wanted[1]:
+            return self._refuse(path)
+        side = math.isqrt(max(rows - PREFIX_ENTRIES, 0))
+        if self.grid is not None and rows == _table_rows(self.grid):
+            old = self.grid
+        elif side % 2 and side * side == rows - PREFIX_ENTRIES:
+            old = ((side + 1) // 2,) * 2
+        elif rows == wanted[0]:
+            old = new
+        else:
+            raise InputError(f"The relative positions of the file have {rows} rows, which is for no square grid.")
+        if old != new:
+            self._note(f"relative positions resampled from a {_by(old)} to a {_by(new)} grid")
+        return lambda table: resample_bias(table, old, new)
+
+    def _patches(self, path: str) -> Fit | None:
+        height, width, channels, units = self.shapes[path]
+        new_height, new_width, new_channels, new_units = self.variables[path].shape
+        if units != new_units:
+            return self._refuse(path)
+        if channels != new_channels:
+            self._note(f"the patch embedding was spread from {channels} to {new_channels} channels")
+        if (height, width) != (new_height, new_width):
+            self._note(f"patches resized from {_by((height, width))} to {_by((new_height, new_width))} pixels")
+        return lambda kernel: resample_patches(spread_channels(kernel, new_channels), (new_height, new_width))
+
+    def _registers(self, path: str) -> Fit | None:
+        (_, count, width), (_, wanted, new_width) = self.shapes[path], self.variables[path].shape
+        if width != new_width:
+            return self._refuse(path)
+        if count == wanted:
+            return lambda tokens: tokens
+        self._note(f"{min(count, wanted)} of {wanted} registers are the file's {count}")
+        drawn = ops.convert_to_numpy(self.variables[path])
+        return lambda tokens: np.concatenate([tokens[:, :wanted], drawn[:, count:]], axis=1)
+
+
+def resample_patches(kernel: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resizes the kernel of a patch embedding so that resized patches give the tokens that they gave before.
+
+    The pseudo-inverse of the patches' own resizing (FlexiViT, Beyer et al., 2023, section 3.4).
+
+    Args:
+        kernel: (h, w, channels, D).
+        size: (new h, new w) in pixels.
+
+    Returns:
+        (new h, new w, channels, D), float32.
+    """
+    old = kernel.shape[:2]
+    if old == tuple(size):
+        return kernel
+    pixels = np.eye(math.prod(old), dtype="float32").reshape(-1, *old, 1)
+    resized = ops.image.resize(
+        pixels, tuple(size), interpolation="bicubic", antialias=True, data_format="channels_last"
+    )
+    # (old pixels, new pixels): a new patch is an old one times this matrix.
+    matrix = ops.convert_to_numpy(resized).reshape(math.prod(old), -1).astype("float64")
+    flat = np.linalg.pinv(matrix) @ np.asarray(kernel, "float64").reshape(math.prod(old), -1)
+    return flat.reshape(*size, *kernel.shape[2:]).astype("float32")
+
+
+def spread_channels(kernel: np.ndarray, channels: int) -> np.ndarray:
+    """Changes the number of input channels so that equal channels give the tokens that they gave before.
+
+    One channel gets the sum of all; more are repeated in turn and scaled down, as in timm's `adapt_input_conv`.
+
+    Args:
+        kernel: (h, w, channels, D).
+        channels: the new number.
+
+    Returns:
+        (h, w, new channels, D).
+    """
+    old = kernel.shape[2]
+    if channels == old:
+        return kernel
+    kernel = np.asarray(kernel, "float32")
+    if channels == 1:
+        return kernel.sum(axis=2, keepdims=True)
+    return kernel[:, :, np.arange(channels) % old] * (old / channels)
+
+
+def _rows(table: np.ndarray, count: int) -> np.ndarray:
+    """The first rows of a table, with zeros where there are too few."""
+    return np.concatenate([table[:count], np.zeros((max(count - len(table), 0), table.shape[1]), "float32")])
+
+
+def _table_rows(grid: Grid) -> int:
+    return math.prod(2 * side - 1 for side in grid) + PREFIX_ENTRIES
+
+
+def _by(sides: tuple[int, int]) -> str:
+    return f"{sides[0]} x {sides[1]}"

@@ -1,0 +1,36 @@
+"""Files that weights lie in: opened without reading the arrays, and without executing anything in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from keras_vit.errors import InputError
+from keras_vit.weights.formats.checkpoint import Checkpoint
+from keras_vit.weights.formats.folder import open_folder
+from keras_vit.weights.formats.keras_file import open_keras
+from keras_vit.weights.formats.safetensors import open_safetensors
+
+FORMATS: dict[str, Callable[[Path], Checkpoint]] = {
+    ".safetensors": open_safetensors,
+    ".keras": open_keras,
+}
+"""File ending -> what opens it."""
+
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """Opens a weights file, or the weights in a folder.
+
+    Raises:
+        InputError: it is missing, of no known kind, or damaged.
+    """
+    if not path.exists():
+        raise InputError(f"There is no weights file {path}: check the path.")
+    if path.is_dir():
+        return open_folder(path, FORMATS)
+    if path.suffix not in FORMATS:
+        raise InputError(f"Weights are read from {', '.join(FORMATS)} files, not from {path.name}.")
+    return FORMATS[path.suffix](path)
+
+
+__all__ = ["FORMATS", "Checkpoint", "open_checkpoint"]
