@@ -162,7 +162,7 @@ FAMILIES = {
         positions="patches",
         layer_scale=1e-6,
     ),
-    "mae": Family({"b": (16,), "l": (16,), "h": (14,)}, "He et al., 2022"),
+    "mae": Family({"b": (16,), "l": (16,), "h": (14,)}, "He et al., 2022", norm_after_pooling=True),
     "dino": Family({"s": (8, 16), "b": (8, 16)}, "Caron et al., 2021"),
     "dinov2": Family(paper="Oquab et al., 2024", **_DINOV2),
     "dinov2_reg": Family(paper="Darcet et al., 2024", registers=4, positions="patches", **_DINOV2),

@@ -65,6 +65,9 @@ class Fitting:
         for path in self.shapes:
             if path not in self.variables:
                 continue
+            if len(self.shapes[path]) != len(self.variables[path].shape):
+                self._refuse(path)
+                continue
             if path.endswith("relative_bias/table"):
                 fit = self._relative_bias(path)
             elif path in rules:

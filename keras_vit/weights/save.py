@@ -46,7 +46,9 @@ def save(model: keras.Model, path: str | Path, dialect: str = "timm") -> Path:
     architecture = describe(model)
     files = written[dialect].configs(architecture)
     arrays = to_dialect(model, architecture, written[dialect])
-    return _write(Path(path), arrays, files, metadata_of(architecture.preprocessing, architecture.image_size))
+    activation = architecture.variant.family.activation
+    metadata = metadata_of(architecture.preprocessing, architecture.image_size, activation)
+    return _write(Path(path), arrays, files, metadata)
 
 
 def to_dialect(model: keras.Model, architecture: Architecture, dialect: Dialect) -> dict[str, np.ndarray]:

@@ -98,6 +98,11 @@ def find(architecture: str, tag: str) -> Entry:
     return known[tag]
 
 
+def from_timm(architecture: str) -> str | None:
+    """Our name of one of timm's architectures; None where nothing published has it."""
+    return next((e.architecture for tags in _read().values() for e in tags.values() if e.timm == architecture), None)
+
+
 def list_weights(pattern: str = "*") -> list[str]:
     """The names of published weights, `architecture.tag`, sorted.
 

@@ -88,9 +88,17 @@ def rows(architecture: Architecture) -> list[Row]:
                 *either(EXPANDS, split_gate),
             ),
         ),
-        *either(FINAL_NORM, architecture.norm_after_pooling),
+        *_final_norm(architecture),
         *HEAD,
     ]
+
+
+def _final_norm(architecture: Architecture) -> tuple[Row, ...]:
+    before, after = FINAL_NORM
+    if architecture.norm_after_pooling:
+        return (*after, *before)
+    # Averaging normalised tokens is not normalising their average, so the one is not read as the other.
+    return before if architecture.pooling == "avg" else (*before, *after)
 
 
 def _queries_keys_values(architecture: Architecture) -> list[Row]:

@@ -9,11 +9,18 @@ from keras_vit.errors import InputError
 from keras_vit.weights.formats.checkpoint import Checkpoint
 from keras_vit.weights.formats.folder import open_folder
 from keras_vit.weights.formats.keras_file import open_keras
+from keras_vit.weights.formats.npz import open_npz
 from keras_vit.weights.formats.safetensors import open_safetensors
+from keras_vit.weights.formats.torch_file import open_torch
 
 FORMATS: dict[str, Callable[[Path], Checkpoint]] = {
     ".safetensors": open_safetensors,
     ".keras": open_keras,
+    ".npz": open_npz,
+    ".pth": open_torch,
+    ".pt": open_torch,
+    ".bin": open_torch,
+    ".tar": open_torch,  # releases called `.pth.tar` are no archives
 }
 """File ending -> what opens it."""
 

@@ -21,7 +21,7 @@ class Checkpoint:
         shapes: name -> shape.
         read: name -> array, read from the file when it is called.
         metadata: what the file says about itself: `image_size` ("224 320", pixels), `preprocessing` (the record as
-            JSON). Anything else is left alone.
+            JSON), `activation` (of the MLPs, a key of `ACTIVATIONS`). Anything else is left alone.
     """
 
     path: Path
@@ -42,7 +42,7 @@ class Checkpoint:
         return Preprocessing(**json.loads(said)) if said else None
 
 
-def metadata_of(preprocessing: Preprocessing | None, image_size: tuple[int, int]) -> dict[str, str]:
+def metadata_of(preprocessing: Preprocessing | None, image_size: tuple[int, int], activation: str) -> dict[str, str]:
     """What a written file says about itself."""
-    said = {"image_size": "{} {}".format(*image_size)}
+    said = {"image_size": "{} {}".format(*image_size), "activation": activation}
     return said | ({"preprocessing": json.dumps(preprocessing.to_dict())} if preprocessing else {})

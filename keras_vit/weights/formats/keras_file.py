@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_vit.errors import InputError
-from keras_vit.layers import PixelNormalization
+from keras_vit.weights.architecture import describe
 from keras_vit.weights.formats.checkpoint import Checkpoint, metadata_of
 
 
@@ -20,15 +20,14 @@ def open_keras(path: Path) -> Checkpoint:
     """
     try:
         source = keras.saving.load_model(path, compile=False)
-        size = tuple(source.input_shape[1:3])
+        architecture = describe(source)
     except (ValueError, OSError, TypeError, KeyError, AttributeError) as error:
         reason = str(error).strip().split("\n")[0]
         raise InputError(f"{path} is not a readable .keras model of this package ({reason}).") from None
     arrays = {variable.path: variable for variable in source.weights}
-    record = next((layer.preprocessing for layer in source.layers if isinstance(layer, PixelNormalization)), None)
     return Checkpoint(
         path,
         {name: tuple(variable.shape) for name, variable in arrays.items()},
         lambda name: np.asarray(arrays[name]),
-        metadata_of(record, size),
+        metadata_of(architecture.preprocessing, architecture.image_size, architecture.variant.family.activation),
     )

@@ -8,7 +8,17 @@ from pathlib import Path
 
 from keras_vit.errors import InputError
 from keras_vit.preprocessing import INTERPOLATIONS, Preprocessing
+from keras_vit.variants import parse
+from keras_vit.weights import catalogue
 
+ACTIVATIONS = {
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu_tanh": "gelu_tanh",
+    "quick_gelu": "quick_gelu",
+}
+"""timm's and transformers' word -> ours. SiLU is left out: it is a gate's, and gated MLPs have no other."""
 RESAMPLE = {2: "bilinear", 3: "bicubic"}
 """Pillow's numbers."""
 
@@ -33,7 +43,7 @@ def read_json(path: Path) -> dict:
 
 
 def read_settings(folder: Path) -> dict[str, str]:
-    """Image size and preprocessing of a checkpoint, from timm's or Hugging Face's files.
+    """Image size, preprocessing and activation of a checkpoint, from timm's or Hugging Face's files.
 
     Args:
         folder: with a `config.json` (and a `preprocessor_config.json`), or without.
@@ -49,13 +59,16 @@ def read_settings(folder: Path) -> dict[str, str]:
     try:
         if "architecture" in config:
             size, record = _timm(config)
+            activation = _timm_activation(config)
         else:
             size = _huggingface_size(config)
+            activation = ACTIVATIONS.get(config.get("vision_config", config).get("hidden_act"))
             path = folder / "preprocessor_config.json"
             record = _huggingface_record(read_json(path))
     except (TypeError, ValueError, KeyError, IndexError, AttributeError, ZeroDivisionError) as error:
         raise InputError(f"{path} has values that cannot be used ({error!r}): correct it, or take it away.") from None
     said = {"image_size": "{} {}".format(*size)} if size else {}
+    said |= {"activation": activation} if activation else {}
     return said | ({"preprocessing": json.dumps(record.to_dict())} if record else {})
 
 
@@ -73,6 +86,15 @@ def _timm(config: Mapping) -> tuple[Size, Preprocessing]:
     )
     built_for = config.get("model_args", {}).get("img_size")
     return _sides(built_for) if built_for else size, record
+
+
+def _timm_activation(config: Mapping) -> str | None:
+    """What the settings say, or else the family that the catalogue has timm's architecture in."""
+    said = config.get("model_args", {}).get("act_layer")
+    if said:
+        return ACTIVATIONS.get(said)
+    ours = catalogue.from_timm(config["architecture"])
+    return parse(ours).family.activation if ours else None
 
 
 def _huggingface_size(config: Mapping) -> Size | None:
