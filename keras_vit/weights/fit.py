@@ -192,17 +192,22 @@ def resample_patches(kernel: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     Returns:
         (new h, new w, channels, D), float32.
     """
-    old = kernel.shape[:2]
-    if old == tuple(size):
+    if kernel.shape[:2] == tuple(size):
         return kernel
-    pixels = np.eye(math.prod(old), dtype="float32").reshape(-1, *old, 1)
-    resized = ops.image.resize(
-        pixels, tuple(size), interpolation="bicubic", antialias=True, data_format="channels_last"
-    )
-    # (old pixels, new pixels): a new patch is an old one times this matrix.
-    matrix = ops.convert_to_numpy(resized).reshape(math.prod(old), -1).astype("float64")
-    flat = np.linalg.pinv(matrix) @ np.asarray(kernel, "float64").reshape(math.prod(old), -1)
-    return flat.reshape(*size, *kernel.shape[2:]).astype("float32")
+    rows, columns = (_undo_resize(old, new) for old, new in zip(kernel.shape[:2], size, strict=True))
+    return np.einsum("yi,xj,ijcd->yxcd", rows, columns, np.asarray(kernel, "float64")).astype("float32")
+
+
+def _undo_resize(old: int, new: int) -> np.ndarray:
+    """(new, old) pseudo-inverse of resizing one axis.
+
+    Each axis by itself has full rank. Both at once have not where one grows and the other shrinks, and the inverse of
+    what rounding left of the missing rank would be anything.
+    """
+    pixels = np.eye(old, dtype="float32").reshape(old, old, 1, 1)
+    resized = ops.image.resize(pixels, (new, 1), interpolation="bicubic", antialias=True, data_format="channels_last")
+    # (old, new): a new axis is an old one times this matrix.
+    return np.linalg.pinv(ops.convert_to_numpy(resized).reshape(old, new).astype("float64"))
 
 
 def spread_channels(kernel: np.ndarray, channels: int) -> np.ndarray:
