@@ -56,6 +56,8 @@ def _print_weights(pattern: str) -> None:
     if not names:
         raise InputError(f"No published weights are named like {pattern!r}: `keras-vit models --weights` lists all.")
     table = Table("architecture", "tag", "pixels", "classes", "MB", "top-1", "licence")
+    for column in table.columns[:2]:
+        column.no_wrap = True  # names are there to be copied
     for name in names:
         entry = find(*name.split(".", 1))
         top1 = f"{entry.top1:.1%}" if entry.top1 else ""

@@ -14,7 +14,7 @@ HELP = "Train a model on images; writes a run folder."
 EXAMPLES = """examples:
   keras-vit train --data digits --recipe recipes/digits.yaml
   keras-vit train --data photos/ --model vit_s16 --image-size 224 --epochs 30 --out saved_models/run1
-  keras-vit train --data photos/ --model deit_ti16 --weights deit_tiny.safetensors --set train.freeze=backbone
+  keras-vit train --data photos/ --model deit_ti16 --weights fb_in1k --set train.freeze=backbone
   keras-vit train --out saved_models/run1 --resume
 """
 

@@ -25,7 +25,7 @@ def float32_copy(model: keras.Model) -> keras.Model:
     Returns:
         A new model with the same layer names, inputs and outputs.
     """
-    copy = _clone(model, without=())
+    copy = _clone(model, folded=False)
     _copy_weights(model, copy)
     return copy
 
@@ -34,7 +34,8 @@ def export_graph(model: keras.Model) -> keras.Model:
     """The inference form of a classifier: float32, normalisation folded into the patches, probabilities.
 
     The patch embedding is linear and comes right after `(pixel / 255 - mean) / std`, so that both are one convolution
-    of the pixels, exactly. A model without a normalisation layer keeps its patch embedding as it is.
+    of the pixels, exactly; one with a bias, also where the patches had none (CLIP). A model without a normalisation
+    layer keeps its patch embedding as it is.
 
     Args:
         model: functional, (B, H, W, channels) -> logits (B, C).
@@ -44,24 +45,25 @@ def export_graph(model: keras.Model) -> keras.Model:
         normalisation layer, to class probabilities (B, C): the softmax of the logits, the layer `probabilities`.
     """
     normalization, patches = (_first(model, kind) for kind in (PixelNormalization, PatchEmbedding))
-    fold = normalization is not None and patches is not None
-    copy = _clone(model, without=(PixelNormalization,) if fold else ())
-    _copy_weights(model, copy)
-    if fold:
-        kernel, bias = fold_normalization(*patches.projection.get_weights(), preprocessing=normalization.preprocessing)
-        copy.get_layer(patches.name).projection.set_weights([kernel, bias])
+    if normalization is None or patches is None:
+        copy = float32_copy(model)
+    else:
+        copy = _clone(model, folded=True)
+        _copy_weights(model, copy, but=patches.name)
+        folded = fold_normalization(*patches.projection.get_weights(), preprocessing=normalization.preprocessing)
+        copy.get_layer(patches.name).projection.set_weights(folded)
     outputs = keras.layers.Activation("softmax", dtype="float32", name=OUTPUT)(copy.output)
     return keras.Model(copy.input, outputs, name=model.name)
 
 
 def fold_normalization(
-    kernel: np.ndarray, bias: np.ndarray, preprocessing: Preprocessing
+    kernel: np.ndarray, bias: np.ndarray | float = 0.0, *, preprocessing: Preprocessing
 ) -> tuple[np.ndarray, np.ndarray]:
     """The convolution of pixels 0..255 that equals normalising them first.
 
     Args:
         kernel: (patch, patch, channels, D), for normalised values.
-        bias: (D,).
+        bias: (D,), or 0 where the patches have none.
         preprocessing: gives mean and std, per channel, in the range 0..1.
 
     Returns:
@@ -73,25 +75,29 @@ def fold_normalization(
     return (kernel / (255.0 * std)).astype("float32"), (bias - shift).astype("float32")
 
 
-def _clone(model: keras.Model, without: tuple[type, ...]) -> keras.Model:
-    """The same graph in float32 with fresh weights; layers of the types `without` pass their input on."""
+def _clone(model: keras.Model, *, folded: bool) -> keras.Model:
+    """The same graph in float32 with fresh weights; if folded, without normalisation but with a bias of the patches."""
 
     # Weights are copied next, so nothing needs to be drawn.
     changes = {"dtype": "float32", "init": "zeros"}
 
     def copy(layer):
         config = layer.get_config()
-        return type(layer).from_config({name: changes.get(name, value) for name, value in config.items()})
+        config |= {name: value for name, value in changes.items() if name in config}
+        if folded and isinstance(layer, PatchEmbedding):
+            config["use_bias"] = True
+        return type(layer).from_config(config)
 
     def call(layer, *args, **kwargs):
-        return args[0] if isinstance(layer, without) else layer(*args, **kwargs)
+        return args[0] if folded and isinstance(layer, PixelNormalization) else layer(*args, **kwargs)
 
     return keras.models.clone_model(model, clone_function=copy, call_function=call)
 
 
-def _copy_weights(source: keras.Model, target: keras.Model) -> None:
+def _copy_weights(source: keras.Model, target: keras.Model, but: str | None = None) -> None:
     for layer in target.layers:
-        layer.set_weights(source.get_layer(layer.name).get_weights())
+        if layer.name != but:
+            layer.set_weights(source.get_layer(layer.name).get_weights())
 
 
 def _first(model: keras.Model, kind: type) -> keras.layers.Layer | None:

@@ -63,10 +63,17 @@ def describe(model: keras.Model) -> Architecture:
     layers = {layer.name: layer for layer in model.layers}
     if not isinstance(layers.get("patch_embedding"), PatchEmbedding):
         raise InputError(f"The model {model.name!r} was not made by keras_vit.build: its weights have no known names.")
+    try:
+        variant = parse(model.name)
+    except InputError:
+        raise InputError(
+            f"The model {model.name!r} has lost the name of its architecture, which says what its weights are called: "
+            "set model.name to it, for instance 'vit_b16'."
+        ) from None
     names = [layer.name for layer in model.layers]
     pool = layers.get("pool")
     return Architecture(
-        variant=parse(model.name),
+        variant=variant,
         image_size=tuple(model.input_shape[1:3]),
         channels=model.input_shape[3],
         depth=sum(isinstance(layer, EncoderBlock) for layer in model.layers),

@@ -61,7 +61,7 @@ def load(model: keras.Model, weights: str | os.PathLike | Source) -> list[str]:
     _check_activation(checkpoint, architecture)
     matches, unknown = recognise(checkpoint, architecture)
     shapes = _shapes(matches, checkpoint)
-    _account_for_all(model, checkpoint, shapes, unknown)
+    _account_for_all(model, checkpoint, matches, unknown)
     fitting = Fitting(model, architecture, shapes, _grid(checkpoint, shapes))
     fits = fitting.fits()
     if fitting.wrong:
@@ -131,13 +131,18 @@ def _shapes(matches: Iterable[Match], checkpoint: Checkpoint) -> dict[str, tuple
     return shapes
 
 
-def _account_for_all(model: keras.Model, checkpoint: Checkpoint, shapes: Mapping, unknown: list[str]) -> None:
+def _account_for_all(model: keras.Model, checkpoint: Checkpoint, matches: list[Match], unknown: list[str]) -> None:
+    """Refuses a file with arrays that the model has no variable for, or without some that it needs."""
+
     def may_differ(path: str) -> bool:
         return is_head(path) or path in (CLASS_TOKEN, REGISTERS)
 
     paths = {variable.path for variable in model.weights}
-    unknown = unknown + [path for path in shapes if path not in paths and not may_differ(path)]
-    missing = [path for path in paths if path not in shapes and not may_differ(path)]
+    given = {path: match.names for match in matches for path in match.row.ours}
+    unknown = unknown + [
+        name for path, names in given.items() if path not in paths and not may_differ(path) for name in names
+    ]
+    missing = [path for path in paths if path not in given and not may_differ(path)]
     if unknown or missing:
         parts = [
             f"{what} {_some(sorted(names))}; " for what, names in (("unknown", unknown), ("missing", missing)) if names

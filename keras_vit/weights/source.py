@@ -44,17 +44,16 @@ def locate(weights: str | os.PathLike, variant: Variant) -> Source:
         InputError: there is no such tag, file or repository, or the file is damaged.
         Failure: a download broke off.
     """
-    name = os.fspath(weights)
     if _is_tag(weights):
-        entry = catalogue.find(variant.name, name)
+        entry = catalogue.find(variant.name, weights)
         checkpoint = open_checkpoint(fetch(entry.source))
-        return Source(name, checkpoint, entry.preprocessing, entry.image_size, entry.options)
+        return Source(weights, checkpoint, entry.preprocessing, entry.image_size, entry.options)
     checkpoint = open_checkpoint(fetch(weights))
-    return Source(name, checkpoint, checkpoint.preprocessing, checkpoint.image_size)
+    return Source(os.fspath(weights), checkpoint, checkpoint.preprocessing, checkpoint.image_size)
 
 
 def _is_tag(weights: str | os.PathLike) -> bool:
     """A bare word is a tag, unless it names something that exists or has the ending of a weights file."""
-    if not isinstance(weights, str) or ":" in weights or "/" in weights or os.sep in weights:
+    if not isinstance(weights, str) or not weights or ":" in weights or "/" in weights or os.sep in weights:
         return False
     return Path(weights).suffix not in FORMATS and not Path(weights).exists()
