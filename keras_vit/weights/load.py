@@ -60,8 +60,8 @@ def load(model: keras.Model, weights: str | os.PathLike | Source) -> list[str]:
     checkpoint = source.checkpoint
     _check_activation(checkpoint, architecture)
     matches, unknown = recognise(checkpoint, architecture)
-    shapes = _shapes(matches, checkpoint)
-    _account_for_all(model, checkpoint, matches, unknown)
+    shapes = shapes_of(matches, checkpoint)
+    account_for_all(model, checkpoint, matches, unknown)
     fitting = Fitting(model, architecture, shapes, _grid(checkpoint, shapes))
     fits = fitting.fits()
     if fitting.wrong:
@@ -117,7 +117,7 @@ def _match(rows: Iterable[Row], names: Mapping[str, str]) -> tuple[list[Match], 
     return matches, [original for name, original in names.items() if name not in used]
 
 
-def _shapes(matches: Iterable[Match], checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
+def shapes_of(matches: Iterable[Match], checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
     """Path of ours -> the shape that the file has for it, without reading anything."""
     shapes = {}
     for match in matches:
@@ -131,7 +131,7 @@ def _shapes(matches: Iterable[Match], checkpoint: Checkpoint) -> dict[str, tuple
     return shapes
 
 
-def _account_for_all(model: keras.Model, checkpoint: Checkpoint, matches: list[Match], unknown: list[str]) -> None:
+def account_for_all(model: keras.Model, checkpoint: Checkpoint, matches: list[Match], unknown: list[str]) -> None:
     """Refuses a file with arrays that the model has no variable for, or without some that it needs."""
 
     def may_differ(path: str) -> bool:
