@@ -40,6 +40,20 @@ def _seeded():
 
 
 @pytest.fixture(scope="session")
+def randomize() -> Callable[..., None]:
+    """Gives every weight, also tokens, tables, scales and biases that start constant, a value that matters."""
+
+    def assign(model: keras.Model, seed: int = 0) -> None:
+        rng = np.random.default_rng(seed)
+        for weight in model.weights:
+            scales = weight.name == "gamma"
+            values = rng.uniform(0.5, 1.5, weight.shape) if scales else weight + rng.normal(0, 0.2, weight.shape)
+            weight.assign(values)
+
+    return assign
+
+
+@pytest.fixture(scope="session")
 def blobs(tmp_path_factory) -> Path:
     """An npz of 16 x 16 RGB images in three classes that a small model learns in a few steps: which third is bright."""
     rng = np.random.default_rng(0)

@@ -101,8 +101,9 @@ class RelativePositionBias(ViTLayer):
 
     def call(self, tokens):
         """(B, 1 + h * w, D) -> (1, heads, 1 + h * w, 1 + h * w)."""
-        bias = ops.transpose(ops.take(self.table, self.index, axis=0), (2, 0, 1))[None]
-        return ops.cast(bias, tokens.dtype)
+        # Along axis 0 TensorFlow would give a sparse gradient that repeats rows, and Adam would square it row by row.
+        bias = ops.take(ops.transpose(self.table), self.index, axis=1)
+        return ops.cast(ops.expand_dims(bias, 0), tokens.dtype)
 
     def compute_output_shape(self, input_shape):
         """A score's shape, for a batch of one."""
