@@ -60,6 +60,8 @@ def describe(model: keras.Model) -> Architecture:
     Raises:
         InputError: it was not made by this package.
     """
+    if not isinstance(model, keras.Model):
+        raise InputError(f"Weights belong to a model made by keras_vit.build, not to a {type(model).__name__}.")
     layers = {layer.name: layer for layer in model.layers}
     if not isinstance(layers.get("patch_embedding"), PatchEmbedding):
         raise InputError(f"The model {model.name!r} was not made by keras_vit.build: its weights have no known names.")
@@ -84,3 +86,9 @@ def describe(model: keras.Model) -> Architecture:
         num_classes=layers["head"].units if "head" in layers else 0,
         preprocessing=next((x.preprocessing for x in model.layers if isinstance(x, PixelNormalization)), None),
     )
+
+
+def variables_of(model: keras.Model) -> dict[str, keras.Variable]:
+    """Path -> variable of a model of this package, in order, without the name scope that it was made in."""
+    scope = model.get_layer("patch_embedding").path.removesuffix("patch_embedding")
+    return {variable.path.removeprefix(scope): variable for variable in model.weights}

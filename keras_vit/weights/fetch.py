@@ -40,7 +40,8 @@ def fetch(source: str | os.PathLike) -> Path:
         path = Path(source).expanduser()
     except RuntimeError:
         raise InputError(f"The home folder in {source} is not known: give the path in full.") from None
-    if not path.exists():
+    # Unlike `Path.exists`, this takes a name that no file can have, or a folder that may not be looked into.
+    if not os.path.exists(path):
         raise InputError(
             f"There is no file or folder {path}: give a path that exists, a URL (https://...) or a Hugging Face "
             "repository (hf:owner/name)."

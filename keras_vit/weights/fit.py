@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ from keras_vit.errors import InputError
 from keras_vit.heads.classification import HEAD_LAYERS
 from keras_vit.layers.position_embedding import resample_positions
 from keras_vit.layers.relative_bias import PREFIX_ENTRIES, resample_bias
-from keras_vit.weights.architecture import Architecture
+from keras_vit.weights.architecture import Architecture, variables_of
 
 Fit = Callable[[np.ndarray], np.ndarray]
 Grid = tuple[int, int]
@@ -49,7 +49,7 @@ class Fitting:
         self.architecture = architecture
         self.shapes = shapes
         self.grid = grid
-        self.variables = {variable.path: variable for variable in model.weights}
+        self.variables = variables_of(model)
         self.notes: list[str] = []
         self.wrong: list[str] = []
 
@@ -99,16 +99,20 @@ class Fitting:
         return None
 
     def _note_heads(self, found: Mapping[str, Fit]) -> None:
-        wanted = {path for path in self.variables if is_head(path)}
-        given = {path for path in self.shapes if is_head(path)}
-        for layers, name in ((("head", "head_distilled"), "classifier"), (("pool", "pool_distilled"), "pooling")):
-            fresh = [path for path in wanted if path.split("/")[0] in layers and path not in found]
-            if fresh and name == "classifier":
-                self._note(f"the classifier is fresh: the file has none for {self.architecture.num_classes} classes")
-            elif fresh:
-                self._note("the pooling is fresh: the file has none")
-            elif [path for path in given - wanted if path.split("/")[0] in layers]:
-                self._note(f"the file's {name} is left out")
+        classifiers, poolings = (("head", "head_distilled"), ("pool", "pool_distilled"))
+        if self._of(classifiers, self.variables.keys() - found.keys()):
+            self._note(f"the classifier is fresh: the file has none for {self.architecture.num_classes} classes")
+        elif left := self._of(classifiers, self.shapes.keys() - self.variables.keys()):
+            second = "second " if "head/kernel" not in left else ""
+            self._note(f"the file's {second}classifier is left out")
+        if self._of(poolings, self.variables.keys() - found.keys()):
+            self._note("the pooling is fresh: the file has none")
+        elif self._of(poolings, self.shapes.keys() - self.variables.keys()):
+            self._note("the file's pooling is left out")
+
+    @staticmethod
+    def _of(layers: tuple[str, ...], paths: Iterable[str]) -> list[str]:
+        return [path for path in paths if path.split("/")[0] in layers]
 
     def _positions(self, path: str) -> Fit | None:
         rows, width = self.shapes[path]
@@ -161,7 +165,7 @@ class Fitting:
     def _patches(self, path: str) -> Fit | None:
         height, width, channels, units = self.shapes[path]
         new_height, new_width, new_channels, new_units = self.variables[path].shape
-        if units != new_units:
+        if units != new_units or 0 in (height, width, channels):
             return self._refuse(path)
         if channels != new_channels:
             self._note(f"the patch embedding was spread from {channels} to {new_channels} channels")
@@ -170,8 +174,8 @@ class Fitting:
         return lambda kernel: resample_patches(spread_channels(kernel, new_channels), (new_height, new_width))
 
     def _registers(self, path: str) -> Fit | None:
-        (_, count, width), (_, wanted, new_width) = self.shapes[path], self.variables[path].shape
-        if width != new_width:
+        (images, count, width), (_, wanted, new_width) = self.shapes[path], self.variables[path].shape
+        if images != 1 or width != new_width:
             return self._refuse(path)
         if count == wanted:
             return lambda tokens: tokens

@@ -2,88 +2,71 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 
 import keras
 import numpy as np
 
 from keras_vit.errors import InputError
-from keras_vit.variants import FAMILIES
-from keras_vit.weights.architecture import Architecture, describe
+from keras_vit.weights.agreement import check, remarks
+from keras_vit.weights.architecture import Architecture, describe, variables_of
 from keras_vit.weights.dialects import DIALECTS
 from keras_vit.weights.dialects.rows import Row, row
-from keras_vit.weights.fit import CLASS_TOKEN, PATCHES, REGISTERS, Fit, Fitting, is_head
+from keras_vit.weights.fit import CLASS_TOKEN, PATCHES, REGISTERS, Fitting, is_head
 from keras_vit.weights.formats import Checkpoint
+from keras_vit.weights.formats.values import reason
 from keras_vit.weights.source import Source, locate
-
-SHOW_PROGRESS_ABOVE = 250_000_000
-"""Parameters; smaller files are read within a few seconds."""
-STRIP = 64
-"""Columns of a transposed matrix that are copied at a time."""
-
-
-@dataclass(frozen=True)
-class Match:
-    """A row of a dialect, and what a file calls its arrays."""
-
-    row: Row
-    names: tuple[str, ...]
+from keras_vit.weights.stream import Match, stream, unchanged_on_failure
 
 
 def load(model: keras.Model, weights: str | os.PathLike | Source) -> list[str]:
     """Loads a checkpoint of any dialect, or a `.keras` model of this package, into a model.
 
     Positions learned for another image size are resampled, patches of another size resized, channels spread. A
-    classifier for another number of classes is left as it was drawn. Nothing is changed in the model unless
-    everything else fits.
+    classifier for another number of classes is left as it was. Where anything else does not fit, or reading fails,
+    the model has the weights that it had; until then both are in memory.
 
     Args:
-        model: made by `keras_vit.build`.
+        model: made by `keras_vit.build`, trained or not.
         weights: as `keras_vit.build` takes them: a tag, a repository, a URL, a file or folder. No code in it is
-            executed.
+            executed. For a `Source` this is `fill`.
 
     Returns:
         What had to be adapted, a sentence each; also printed, and kept as `model.adapted_weights`.
 
     Raises:
-        InputError: a missing or unreadable file, or arrays that do not fit, with their names.
-        Failure: a download broke off.
+        InputError: a missing or unreadable file, arrays that do not fit, with their names, or that hold no numbers.
+        Failure: a download broke off, or the file changed while it was read.
     """
-    architecture = describe(model)
-    source = weights if isinstance(weights, Source) else locate(weights, architecture.variant)
-    checkpoint = source.checkpoint
-    _check_activation(checkpoint, architecture)
+    if isinstance(weights, Source):
+        return fill(model, weights)
+    source = locate(weights, describe(model).variant)
+    with unchanged_on_failure(model):
+        return fill(model, source)
+
+
+def fill(model: keras.Model, source: Source) -> list[str]:
+    """As `load`, for weights that were located already and a model that is worth nothing without them.
+
+    Where reading fails in the middle, the model is left half filled.
+    """
+    architecture, checkpoint = describe(model), source.checkpoint
+    check(checkpoint, architecture)
     matches, unknown = recognise(checkpoint, architecture)
     shapes = shapes_of(matches, checkpoint)
     account_for_all(model, checkpoint, matches, unknown)
     fitting = Fitting(model, architecture, shapes, _grid(checkpoint, shapes))
     fits = fitting.fits()
     if fitting.wrong:
-        raise InputError(f"{checkpoint.path.name} does not fit {model.name}: {_some(fitting.wrong, '; ')}.")
-    _assign(model, checkpoint, matches, fits)
-    if fitting.notes:
-        print(f"{model.name} from {Path(source.name).name}: {'; '.join(fitting.notes)}.")
-    model.adapted_weights = tuple(fitting.notes)
-    return fitting.notes
-
-
-def _check_activation(checkpoint: Checkpoint, architecture: Architecture) -> None:
-    """The one thing that a network can differ in without any array showing it."""
-    said, variant = checkpoint.metadata.get("activation"), architecture.variant
-    if said and said != variant.family.activation and not variant.size.gated:
-        others = [
-            name for name, family in FAMILIES.items() if family.activation == said and variant.size_name in family.sizes
-        ]
-        raise InputError(
-            f"{checkpoint.path.name} was trained with the activation {said}, and {variant.name} has "
-            f"{variant.family.activation}: choose another family, for instance {' or '.join(others[-2:]) or 'vit'}."
-        )
+        raise InputError(f"{checkpoint.name} does not fit {model.name}: {_some(fitting.wrong, '; ')}.")
+    stream(model, checkpoint, matches, fits)
+    read = {name for match in matches for name in match.row.theirs}
+    notes = [*fitting.notes, *remarks(checkpoint, architecture, read, classifies="head/kernel" in fits)]
+    if notes:
+        print(f"{model.name} from {source.label}: {'; '.join(notes)}.")
+    model.adapted_weights = tuple(notes)
+    return notes
 
 
 def recognise(checkpoint: Checkpoint, architecture: Architecture) -> tuple[list[Match], list[str]]:
@@ -102,7 +85,7 @@ def recognise(checkpoint: Checkpoint, architecture: Architecture) -> tuple[list[
         if names is not None:
             return _match(dialect.rows(architecture), names)
     raise InputError(
-        f"{checkpoint.path.name} holds no Vision Transformer whose names are known ({_some(list(checkpoint.shapes))}): "
+        f"{checkpoint.name} holds no Vision Transformer whose names are known ({_some(list(checkpoint.shapes))}): "
         f"the dialects are {', '.join(DIALECTS)}."
     )
 
@@ -121,12 +104,14 @@ def shapes_of(matches: Iterable[Match], checkpoint: Checkpoint) -> dict[str, tup
     """Path of ours -> the shape that the file has for it, without reading anything."""
     shapes = {}
     for match in matches:
-        hollow = [np.broadcast_to(np.float32(0), checkpoint.shapes[name]) for name in match.names]
         try:
+            hollow = [np.broadcast_to(np.float32(0), checkpoint.shapes[name]) for name in match.names]
             arrays = dict(zip(match.row.ours, match.row.read(hollow), strict=True))
-        except (ValueError, IndexError) as error:
-            described = ", ".join(f"{name} {checkpoint.shapes[name]}" for name in match.names)
-            raise InputError(f"{checkpoint.path.name} has arrays of no ViT's shape: {described} ({error}).") from None
+        except (ValueError, IndexError, TypeError, OverflowError) as error:
+            described = _some([f"{name} {checkpoint.shapes[name]!s:.80}" for name in match.names])
+            raise InputError(
+                f"{checkpoint.name} has arrays of no ViT's shape: {described} ({reason(error)})."
+            ) from None
         shapes |= {path: array.shape for path, array in arrays.items()}
     return shapes
 
@@ -137,7 +122,7 @@ def account_for_all(model: keras.Model, checkpoint: Checkpoint, matches: list[Ma
     def may_differ(path: str) -> bool:
         return is_head(path) or path in (CLASS_TOKEN, REGISTERS)
 
-    paths = {variable.path for variable in model.weights}
+    paths = variables_of(model)
     given = {path: match.names for match in matches for path in match.row.ours}
     unknown = unknown + [
         name for path, names in given.items() if path not in paths and not may_differ(path) for name in names
@@ -148,67 +133,17 @@ def account_for_all(model: keras.Model, checkpoint: Checkpoint, matches: list[Ma
             f"{what} {_some(sorted(names))}; " for what, names in (("unknown", unknown), ("missing", missing)) if names
         ]
         raise InputError(
-            f"{checkpoint.path.name} does not fit {model.name}: {''.join(parts)}check that family, size, depth and "
+            f"{checkpoint.name} does not fit {model.name}: {''.join(parts)}check that family, size, depth and "
             "pooling are those of the file."
         )
 
 
 def _grid(checkpoint: Checkpoint, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, int] | None:
     """(h, w) of the patches that the file's positions are for, where it says its image size."""
-    if checkpoint.image_size is None:
+    patch = shapes[PATCHES][:2]
+    if checkpoint.image_size is None or len(patch) != 2 or 0 in patch:
         return None
-    return tuple(side // patch for side, patch in zip(checkpoint.image_size, shapes[PATCHES][:2], strict=True))
-
-
-def _assign(model: keras.Model, checkpoint: Checkpoint, matches: list[Match], fits: Mapping[str, Fit]) -> None:
-    """Streams one row after the other from the file into its variables."""
-    variables = {variable.path: variable for variable in model.weights}
-    wanted = [match for match in matches if not fits.keys().isdisjoint(match.row.ours)]
-
-    def fitted(match: Match) -> dict[str, np.ndarray]:
-        arrays = match.row.read([checkpoint.read(name) for name in match.names])
-        return {
-            path: _contiguous(np.asarray(fits[path](array), variables[path].dtype))
-            for path, array in zip(match.row.ours, arrays, strict=True)
-            if path in fits
-        }
-
-    for arrays in _with_progress(_one_ahead(fitted, wanted), len(wanted), checkpoint):
-        for path, array in arrays.items():
-            variables[path].assign(array)
-
-
-def _one_ahead(function: Callable, items: Iterable) -> Iterator:
-    """Results in order; a thread works on the next one meanwhile, since reading and copying need no interpreter."""
-    with ThreadPoolExecutor(1) as reader:
-        waiting = deque()
-        for item in items:
-            waiting.append(reader.submit(function, item))
-            if len(waiting) > 1:
-                yield waiting.popleft().result()
-        yield from (each.result() for each in waiting)
-
-
-def _contiguous(array: np.ndarray) -> np.ndarray:
-    """The array in row-major order.
-
-    A transposed matrix is copied in strips that stay in the processor's cache: eight times faster than NumPy's own
-    copy of a large one, which is most of the time that loading takes.
-    """
-    if array.ndim != 2 or array.flags.c_contiguous:
-        return np.ascontiguousarray(array)
-    copy = np.empty(array.shape, array.dtype)
-    for column in range(0, array.shape[1], STRIP):
-        copy[:, column : column + STRIP] = array[:, column : column + STRIP]
-    return copy
-
-
-def _with_progress(steps: Iterable, count: int, checkpoint: Checkpoint) -> Iterable:
-    if sum(math.prod(shape) for shape in checkpoint.shapes.values()) < SHOW_PROGRESS_ABOVE:
-        return steps
-    from rich.progress import track
-
-    return track(steps, description=f"loading {checkpoint.path.name}", total=count, transient=True)
+    return tuple(side // step for side, step in zip(checkpoint.image_size, patch, strict=True))
 
 
 def _some(names: list[str], separator: str = ", ") -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,15 +15,17 @@ from keras import ops
 
 from keras_vit.errors import InputError, suggest
 from keras_vit.files import atomic
-from keras_vit.weights.architecture import Architecture, describe
+from keras_vit.weights.architecture import Architecture, describe, variables_of
 from keras_vit.weights.dialects import DIALECTS
 from keras_vit.weights.dialects.dialect import Dialect
+from keras_vit.weights.formats import FORMATS
 from keras_vit.weights.formats.checkpoint import metadata_of
+from keras_vit.weights.formats.values import reason
 
 WEIGHTS_FILE = "model.safetensors"
 
 
-def save(model: keras.Model, path: str | Path, dialect: str = "timm") -> Path:
+def save(model: keras.Model, path: str | os.PathLike, dialect: str = "timm") -> Path:
     """Writes `model.safetensors` and the configuration files that the other library wants into a folder.
 
     What comes of it: `timm.create_model("local-dir:FOLDER", pretrained=True)`, or
@@ -30,25 +34,28 @@ def save(model: keras.Model, path: str | Path, dialect: str = "timm") -> Path:
 
     Args:
         model: made by `keras_vit.build`, trained or not.
-        path: a folder, made where it is missing. Files of these names in it are replaced.
+        path: a folder, made where it is missing. Files of these names in it are replaced, all of them or none.
         dialect: `timm` or `huggingface`.
 
     Returns:
         The folder.
 
     Raises:
-        InputError: an unknown dialect, a model that the other library has no architecture for, or a folder that
-            cannot be written.
+        InputError: an unknown dialect, a model that the other library has no architecture for, the name of a file,
+            or a folder that cannot be written.
     """
+    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
+        raise InputError(f"Weights are written into a folder: give its path, not {path!r}.")
+    folder = Path(path).expanduser()
+    if folder.suffix in FORMATS:
+        raise InputError(f"{path} is called like a file, and a folder is written: give {folder.with_suffix('')}.")
     written = {name: each for name, each in DIALECTS.items() if each.configs}
     if dialect not in written:
         raise InputError(f"Weights cannot be written as {dialect!r}: {suggest(dialect, written)}")
     architecture = describe(model)
     files = written[dialect].configs(architecture)
     arrays = to_dialect(model, architecture, written[dialect])
-    activation = architecture.variant.family.activation
-    metadata = metadata_of(architecture.preprocessing, architecture.image_size, activation)
-    return _write(Path(path), arrays, files, metadata)
+    return _write(folder, arrays, files, metadata_of(architecture))
 
 
 def to_dialect(model: keras.Model, architecture: Architecture, dialect: Dialect) -> dict[str, np.ndarray]:
@@ -57,7 +64,7 @@ def to_dialect(model: keras.Model, architecture: Architecture, dialect: Dialect)
     Raises:
         InputError: the dialect has no name for some variable.
     """
-    ours = {variable.path: variable for variable in model.weights}
+    ours = variables_of(model)
     arrays, done = {}, set()
     for row in dialect.rows(architecture):
         if row.theirs and done.isdisjoint(row.ours) and all(path in ours for path in row.ours):
@@ -71,6 +78,7 @@ def to_dialect(model: keras.Model, architecture: Architecture, dialect: Dialect)
 
 
 def _write(folder: Path, arrays: Mapping[str, np.ndarray], files: Mapping[str, dict], metadata: dict) -> Path:
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     needed = sum(array.nbytes for array in arrays.values())
@@ -79,11 +87,18 @@ def _write(folder: Path, arrays: Mapping[str, np.ndarray], files: Mapping[str, d
         raise InputError(f"{folder} cannot be written: {parent} is a file, choose a folder.")
     if shutil.disk_usage(parent).free < needed:
         raise InputError(f"{folder} cannot be written: {needed / 1e6:.0f} MB are needed and not free there.")
-    with atomic(folder / WEIGHTS_FILE) as temporary:
-        # "pt" is the format mark that timm and transformers look for.
-        save_file(dict(arrays), temporary, metadata={"format": "pt", **metadata})
-    for name, content in files.items():
-        with atomic(folder / name) as temporary:
+    # All are written before any is moved into place. The weights are moved last.
+    with contextlib.ExitStack() as stack:
+        temporary = stack.enter_context(atomic(folder / WEIGHTS_FILE))
+        try:
+            # "pt" is the format mark that timm and transformers look for.
+            save_file(dict(arrays), temporary, metadata={"format": "pt", **metadata})
+        except SafetensorError as error:
+            raise InputError(
+                f"{folder} cannot be written ({reason(error)}): choose a folder that you may write to, with free space."
+            ) from error
+        for name, content in files.items():
+            temporary = stack.enter_context(atomic(folder / name))
             temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     print(f"{folder}: {', '.join([WEIGHTS_FILE, *files])}")
     return folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,12 @@ class Source:
     image_size: tuple[int, int] | None
     options: Mapping[str, object] = field(default_factory=dict)
 
+    @property
+    def label(self) -> str:
+        """The end of the name, as people are shown it: the query of a URL may hold a key."""
+        base = re.split(r"[?#]", self.name)[0] if self.name.lower().startswith("http") else self.name
+        return Path(base).name or self.name
+
 
 def locate(weights: str | os.PathLike, variant: Variant) -> Source:
     """Finds weights, downloads them if they are not here yet, and opens them.
@@ -56,4 +63,4 @@ def _is_tag(weights: str | os.PathLike) -> bool:
     """A bare word is a tag, unless it names something that exists or has the ending of a weights file."""
     if not isinstance(weights, str) or not weights or ":" in weights or "/" in weights or os.sep in weights:
         return False
-    return Path(weights).suffix not in FORMATS and not Path(weights).exists()
+    return Path(weights).suffix not in FORMATS and not os.path.exists(weights)

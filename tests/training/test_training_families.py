@@ -98,6 +98,7 @@ class PowerCut(Exception):
     """What ends a run between two epochs."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "precision"), [("beit_mu4", "mixed_bfloat16"), ("dinov3_mu4", "mixed_float16")])
 def test_a_resumed_run_equals_an_uninterrupted_one(name, precision, tiny, tmp_path, monkeypatch):
     changes = {"model.name": name, "train.precision": precision, "train.freeze": 1}

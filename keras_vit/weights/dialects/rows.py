@@ -27,7 +27,7 @@ LINEAR = Layout(lambda a: a.T, lambda a: a.T)
 """PyTorch keeps a linear layer as (out, in), Keras as (in, out)."""
 CONV = Layout(lambda a: a.transpose(2, 3, 1, 0), lambda a: a.transpose(3, 2, 0, 1))
 """PyTorch keeps a convolution as (out, in, h, w), Keras as (h, w, in, out)."""
-BATCHED = Layout(lambda a: a[0], lambda a: a[None])
+BATCHED = Layout(lambda a: np.squeeze(a, axis=0), lambda a: a[None])
 """A leading axis of one that Keras does without."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from keras_vit.errors import InputError
+from keras_vit.errors import Failure, InputError
 from keras_vit.weights.formats.checkpoint import Checkpoint
 from keras_vit.weights.formats.folder import open_folder
 from keras_vit.weights.formats.keras_file import open_keras
@@ -29,15 +29,22 @@ def open_checkpoint(path: Path) -> Checkpoint:
     """Opens a weights file, or the weights in a folder.
 
     Raises:
-        InputError: it is missing, of no known kind, or damaged.
+        InputError: it is missing, may not be read, is of no known kind, or damaged.
+        Failure: memory ran out.
     """
-    if not path.exists():
-        raise InputError(f"There is no weights file {path}: check the path.")
-    if path.is_dir():
-        return open_folder(path, FORMATS)
-    if path.suffix not in FORMATS:
-        raise InputError(f"Weights are read from {', '.join(FORMATS)} files, not from {path.name}.")
-    return FORMATS[path.suffix](path)
+    try:
+        if path.is_dir():
+            return open_folder(path, FORMATS)
+        if path.suffix not in FORMATS:
+            raise InputError(f"Weights are read from {', '.join(FORMATS)} files, not from {path.name}.")
+        # Opening a pipe would wait for somebody to write into it.
+        if not path.is_file():
+            raise InputError(f"There is no weights file {path}: check the path.")
+        return FORMATS[path.suffix](path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error}): check who may read it.") from error
+    except MemoryError as error:
+        raise Failure(f"There is not enough memory to open {path}: close other programs.") from error
 
 
 __all__ = ["FORMATS", "Checkpoint", "open_checkpoint"]

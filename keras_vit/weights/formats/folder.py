@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_vit.errors import InputError
-from keras_vit.weights.formats.checkpoint import Checkpoint
+from keras_vit.weights.formats.checkpoint import LONGEST_NAME, Checkpoint
 from keras_vit.weights.formats.settings import read_json, read_settings
 
 WEIGHTS = "model.safetensors"
@@ -61,17 +61,25 @@ def _only_file(folder: Path, formats: Mapping[str, Opener]) -> Path:
 
 def _open_shards(index: Path, formats: Mapping[str, Opener]) -> Checkpoint:
     places = read_json(index).get("weight_map")
-    if not isinstance(places, dict) or not places or not all(isinstance(name, str) for name in places.values()):
+    if not isinstance(places, dict) or not places or not all(map(_is_name, [*places, *places.values()])):
         raise InputError(f"{index} does not say in which file which array is: fetch it again.")
     shards = {name: _open_shard(index, name, formats) for name in sorted(set(places.values()))}
     for array, name in places.items():
         if array not in shards[name].shapes:
             raise InputError(f"{index.parent / name} does not hold {array}, as {index.name} says: fetch both again.")
+    for name, shard in shards.items():
+        for array in shard.shapes:
+            if places.get(array) != name:
+                raise InputError(f"{index.parent / name} holds {array}, unlike {index.name} says: fetch both again.")
 
     def read(array: str) -> np.ndarray:
         return shards[places[array]].read(array)
 
     return Checkpoint(index.parent, {array: shards[name].shapes[array] for array, name in places.items()}, read)
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and name.isprintable() and len(name) <= LONGEST_NAME
 
 
 def _open_shard(index: Path, name: str, formats: Mapping[str, Opener]) -> Checkpoint:

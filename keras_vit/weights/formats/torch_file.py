@@ -13,6 +13,7 @@ import numpy as np
 
 from keras_vit.errors import InputError
 from keras_vit.weights.formats.checkpoint import Checkpoint
+from keras_vit.weights.formats.values import reason
 
 WRAPPERS = ("state_dict_ema", "model_ema", "model", "module", "state_dict", "teacher", "encoder")
 """Keys under which training scripts keep the weights beside optimizers and arguments; averaged weights first, DINO's
@@ -92,11 +93,12 @@ def _array(torch: Any, name: str, tensor: Any) -> np.ndarray:
     tensor = tensor.detach()
     if tensor.dtype == torch.bfloat16:
         return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
-    return tensor.numpy()
+    array = tensor.numpy()
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{name} has the type {array.dtype}, which no ViT has")
+    return array
 
 
 def _reason(error: Exception) -> str:
     unknown = re.search(r"GLOBAL (\S+)", str(error))
-    if unknown:
-        return f"it asks for {unknown[1]}, and nothing in it is executed"
-    return str(error).strip().split("\n")[0] or type(error).__name__
+    return reason(ValueError(f"it asks for {unknown[1]}, and nothing in it is executed") if unknown else error)
