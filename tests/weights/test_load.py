@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import math
+
 import keras
 import ml_dtypes
 import numpy as np
@@ -249,6 +252,45 @@ class TestFilesThatDoNotFit:
     def test_unknown_array(self, small, tmp_path):
         path = timm_file(small, tmp_path / "w.safetensors", **{"blocks.1.extra.weight": np.zeros((5, 32), "float32")})
         self.refuse(path, "unknown blocks.1.extra.weight")
+
+    @pytest.mark.parametrize("prefix", ["module.", ""])
+    def test_two_arrays_of_one_meaning(self, prefix, small, tmp_path):
+        """Two networks in one file: none is chosen in silence."""
+        path = timm_file(small, tmp_path / "w.safetensors")
+        arrays = {f"{prefix}{name}": array for name, array in load_file(path).items()}
+        save_file(arrays | {"norm.bias" if prefix else "module.norm.bias": np.zeros(32, "float32")}, path)
+        self.refuse(path, "norm.bias and norm.bias, which mean the same" if prefix else "unknown module.norm.bias")
+
+    @pytest.mark.parametrize(
+        ("name", "shape"),
+        [
+            ("pos_embed", (5, 1, 32)),
+            ("pos_embed", (1,) * 70 + (5, 32)),
+            ("pos_embed", (160,)),
+            ("patch_embed.proj.weight", (32, 3, 0, 0)),
+            ("patch_embed.proj.weight", (32, 0, 16, 16)),
+            ("norm.weight", (0, 10**18)),
+            ("head.weight", (160,)),
+            ("cls_token", ()),
+        ],
+    )
+    def test_shapes_of_no_network(self, name, shape, small, tmp_path):
+        path = tmp_path / "w.safetensors"
+        arrays = load_file(timm_file(small, path))
+        entries, behind = {}, b""
+        for each, array in arrays.items():
+            size = 4 * math.prod(shape if each == name else array.shape)
+            span = [len(behind), len(behind) + size]
+            entries[each] = {"dtype": "F32", "shape": shape if each == name else array.shape, "data_offsets": span}
+            behind += bytes(size)
+        header = json.dumps(entries).encode()
+        path.write_bytes(len(header).to_bytes(8, "little") + header + behind)
+        self.refuse(path, "w.safetensors")
+
+    def test_registers_of_several_images(self, tmp_path):
+        model = keras_vit.build("vit_mu16", num_classes=5, image_size=32, depth=2, registers=2)
+        path = timm_file(model, tmp_path / "w.safetensors", reg_token=np.zeros((3, 2, 32), "float32"))
+        self.refuse(path, "registers/tokens (3, 2, 32) where (1, 2, 32) is needed", registers=2)
 
     def test_array_of_another_family(self, small, tmp_path):
         path = timm_file(small, tmp_path / "w.safetensors", **{"blocks.1.ls1.gamma": np.ones(32, "float32")})

@@ -118,6 +118,10 @@ class TestShards:
     def test_without_what_the_index_says(self, tmp_path):
         refuse(sharded(tmp_path, {"d": "model-00001-of-00002.safetensors"}), "does not hold d, as")
 
+    def test_with_more_than_the_index_says(self, tmp_path):
+        save_file({"a": ARRAYS["a"], "d": ARRAYS["b"]}, sharded(tmp_path) / "model-00001-of-00002.safetensors")
+        refuse(tmp_path, "model-00001-of-00002.safetensors holds d, unlike")
+
     @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"weight_map": {}}', '{"weight_map": {"a": 1}}', "\x00"])
     def test_a_malformed_index(self, content, tmp_path):
         (sharded(tmp_path) / "model.safetensors.index.json").write_text(content)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from keras_vit.errors import InputError
 from keras_vit.weights.architecture import Architecture
 from keras_vit.weights.dialects.rows import Row
 
@@ -32,12 +33,32 @@ class Dialect:
     configs: Callable[[Architecture], dict[str, dict]] | None = None
 
     def canonical(self, names: Iterable[str]) -> dict[str, str] | None:
-        """The dialect's name -> the name in the file; None where the file is not of this dialect."""
+        """The dialect's name -> the name in the file; None where the file is not of this dialect.
+
+        Raises:
+            InputError: two names in the file mean the same array.
+        """
         names = list(names)
         marked = [(name, mark) for name in names for mark in self.marks if name.endswith(mark)]
         if not marked:
             return None
         name, mark = min(marked, key=lambda pair: len(pair[0]))
         prefix = name.removesuffix(mark)
-        found = {name.removeprefix(prefix): name for name in names}
+        found = unambiguous({name: name for name in names}, lambda name: name.removeprefix(prefix))
         return {name: original for name, original in found.items() if not self.ignored.fullmatch(name)}
+
+
+def unambiguous(names: Mapping[str, str], change: Callable[[str], str]) -> dict[str, str]:
+    """Changes the keys of a mapping to the names in a file.
+
+    Raises:
+        InputError: two become the same, so that one array would be left out in silence.
+    """
+    changed = {}
+    for name, original in names.items():
+        other = changed.setdefault(change(name), original)
+        if other != original:
+            raise InputError(
+                f"The file has {other} and {original}, which mean the same: take one of the two networks out of it."
+            )
+    return changed

@@ -20,17 +20,14 @@ from keras_vit.weights.dialects.huggingface_config import configs, model_of
 from keras_vit.weights.dialects.rows import (
     BATCHED,
     CONV,
+    FLAT,
     Arrays,
-    Layout,
     Row,
     absent,
     in_blocks,
     norm,
     row,
 )
-
-FLAT = Layout(lambda a: a[None, None], lambda a: a[0, 0])
-"""A token without the axes of images and tokens."""
 
 CLASS_TOKEN = row("embeddings.cls_token", "class_token/tokens")
 REGISTERS = row("embeddings.register_tokens", "registers/tokens")

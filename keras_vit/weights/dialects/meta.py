@@ -14,7 +14,7 @@ import numpy as np
 
 from keras_vit.weights.architecture import Architecture
 from keras_vit.weights.dialects import timm
-from keras_vit.weights.dialects.dialect import Dialect
+from keras_vit.weights.dialects.dialect import Dialect, unambiguous
 from keras_vit.weights.dialects.rows import LINEAR, Arrays, Row, in_blocks, linear, merged, norm, row
 
 CHUNK = re.compile(r"^blocks\.\d+\.(?=\d+\.)")
@@ -27,7 +27,7 @@ class MetaDialect(Dialect):
     def canonical(self, names: Iterable[str]) -> dict[str, str] | None:
         """As every dialect, without the numbers of the chunks."""
         found = super().canonical(names)
-        return found and {CHUNK.sub("blocks.", name): original for name, original in found.items()}
+        return found and unambiguous(found, lambda name: CHUNK.sub("blocks.", name))
 
 
 def rows(architecture: Architecture) -> list[Row]:

@@ -9,10 +9,8 @@ import numpy as np
 from keras_vit.errors import InputError
 from keras_vit.weights.architecture import Architecture
 from keras_vit.weights.dialects.dialect import Dialect
-from keras_vit.weights.dialects.rows import CONV, LINEAR, Arrays, Layout, Row, in_blocks, linear, norm, row
+from keras_vit.weights.dialects.rows import CONV, FLAT, LINEAR, Arrays, Row, in_blocks, linear, norm, row
 
-FLAT_TOKEN = Layout(lambda a: a[None, None], lambda a: a[0, 0])
-"""(D,) and our (1, 1, D)."""
 RESBLOCK, ATTENTION = "visual.transformer.resblocks.{i}", "visual.transformer.resblocks.{i}.attn"
 BLOCK = (
     *norm(f"{RESBLOCK}.ln_1", "block_{i}/norm1"),
@@ -29,7 +27,7 @@ def rows(architecture: Architecture) -> list[Row]:
     """The table of an architecture. The projection to the space that images and texts share is our classifier."""
     return [
         row("visual.conv1.weight", "patch_embedding/projection/kernel", CONV),
-        row("visual.class_embedding", "class_token/tokens", FLAT_TOKEN),
+        row("visual.class_embedding", "class_token/tokens", FLAT),
         row("visual.positional_embedding", "position_embedding/embedding"),
         *norm("visual.ln_pre", "patch_norm"),
         *in_blocks(architecture.depth, BLOCK),

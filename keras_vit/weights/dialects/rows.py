@@ -29,6 +29,8 @@ CONV = Layout(lambda a: a.transpose(2, 3, 1, 0), lambda a: a.transpose(3, 2, 0, 
 """PyTorch keeps a convolution as (out, in, h, w), Keras as (h, w, in, out)."""
 BATCHED = Layout(lambda a: np.squeeze(a, axis=0), lambda a: a[None])
 """A leading axis of one that Keras does without."""
+FLAT = Layout(lambda a: a[None, None], lambda a: a[0, 0])
+"""A token without the axes of images and tokens."""
 
 
 @dataclass(frozen=True)
