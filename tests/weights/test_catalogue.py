@@ -155,6 +155,7 @@ def timm():
     return pytest.importorskip("timm", reason="needs timm, which the test extra installs")
 
 
+@pytest.mark.slow
 def test_script_gives_what_is_committed(script, timm):
     def without_top1(texts):
         return {name: re.sub(r'"top1": .*?, "options"', '"options"', text) for name, text in texts.items()}
