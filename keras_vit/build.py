@@ -144,9 +144,9 @@ def build(
         # The layers have the policy already; `compile` asks the model itself whether to scale the loss for float16.
         model.dtype_policy = dtype
     if source:
-        from keras_vit.weights import load
+        from keras_vit.weights.load import fill
 
-        load(model, source)
+        fill(model, source)
     return model
 
 

@@ -16,6 +16,8 @@ EXAMPLES = """examples:
   keras-vit models --weights '*in21k*'
 """
 
+PIPED_WIDTH = 120
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
@@ -65,7 +67,9 @@ def _print_weights(pattern: str) -> None:
         table.add_row(
             entry.architecture, entry.tag, size, str(entry.classes), f"{entry.megabytes:.0f}", top1, entry.licence
         )
-    Console().print(table)
+    # Piped, nothing says how wide the reader is, and names must not be cut.
+    console = Console()
+    (console if console.is_terminal else Console(width=PIPED_WIDTH)).print(table)
     print(
         "Top-1: ImageNet-1k validation, where it was published. keras-vit train --model ARCHITECTURE --weights TAG ..."
     )

@@ -20,7 +20,7 @@ from keras_vit.weights.source import Source, locate
 from keras_vit.weights.stream import Match, stream, unchanged_on_failure
 
 
-def load(model: keras.Model, weights: str | os.PathLike | Source) -> list[str]:
+def load(model: keras.Model, weights: str | os.PathLike) -> list[str]:
     """Loads a checkpoint of any dialect, or a `.keras` model of this package, into a model.
 
     Positions learned for another image size are resampled, patches of another size resized, channels spread. A
@@ -30,7 +30,7 @@ def load(model: keras.Model, weights: str | os.PathLike | Source) -> list[str]:
     Args:
         model: made by `keras_vit.build`, trained or not.
         weights: as `keras_vit.build` takes them: a tag, a repository, a URL, a file or folder. No code in it is
-            executed. For a `Source` this is `fill`.
+            executed.
 
     Returns:
         What had to be adapted, a sentence each; also printed, and kept as `model.adapted_weights`.
@@ -39,8 +39,6 @@ def load(model: keras.Model, weights: str | os.PathLike | Source) -> list[str]:
         InputError: a missing or unreadable file, arrays that do not fit, with their names, or that hold no numbers.
         Failure: a download broke off, or the file changed while it was read.
     """
-    if isinstance(weights, Source):
-        return fill(model, weights)
     source = locate(weights, describe(model).variant)
     with unchanged_on_failure(model):
         return fill(model, source)
