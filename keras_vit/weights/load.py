@@ -48,6 +48,17 @@ def fill(model: keras.Model, source: Source) -> list[str]:
     """As `load`, for weights that were located already and a model that is worth nothing without them.
 
     Where reading fails in the middle, the model is left half filled.
+
+    Args:
+        model: made by `keras_vit.build`.
+        source: what `locate` found.
+
+    Returns:
+        What had to be adapted, a sentence each; also printed, and kept as `model.adapted_weights`.
+
+    Raises:
+        InputError: arrays that do not fit, with their names, or that hold no numbers.
+        Failure: the file changed while it was read.
     """
     architecture, checkpoint = describe(model), source.checkpoint
     check(checkpoint, architecture)
