@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import keras
-
 from keras_vit.errors import InputError, suggest
+from keras_vit.export.material import Material
 from keras_vit.export.saved_model import write_saved_model
 from keras_vit.export.tflite import write_tflite
 
@@ -51,33 +50,33 @@ class Format:
 
     Attributes:
         file: name of the file or folder.
-        write: makes it, called as `write(graph, path, class_names=..., preprocessing=...)` with the export graph.
+        write: makes it, called as `write(material, path)`.
         runner: script of `runners/` that runs it.
         inputs: which inputs the runner takes, see `verify.Reference`.
         quantized: judged by agreement instead of by the largest error.
     """
 
     file: str
-    write: Callable[..., None]
-    runner: str
-    inputs: tuple[str, ...]
+    write: Callable[[Material, Path], None]
+    runner: str = "run_tflite"
+    inputs: tuple[str, ...] = ("images",)
     quantized: bool = False
 
 
-def _write_tflite(graph: keras.Model, path: Path, *, int8_dynamic: bool, **about) -> None:
-    # Names and record have no place in a bare TFLite file: labels.txt and report.json stand beside it.
-    write_tflite(graph, path, int8_dynamic=int8_dynamic)
+def _saved_model(material: Material, path: Path) -> None:
+    write_saved_model(material.graph(), path, class_names=material.class_names, preprocessing=material.preprocessing)
+
+
+def _tflite(material: Material, path: Path, *, weights: str) -> None:
+    write_tflite(material.graph(batch=1), path, weights=weights)
 
 
 FORMATS = {
-    "saved_model": Format("saved_model", write_saved_model, "run_saved_model", ("images", "encoded")),
-    "tflite": Format("model.tflite", partial(_write_tflite, int8_dynamic=False), "run_tflite", ("images",)),
+    "saved_model": Format("saved_model", _saved_model, "run_saved_model", ("images", "encoded")),
+    "tflite": Format("model.tflite", partial(_tflite, weights="float32")),
+    "tflite-float16": Format("model_float16.tflite", partial(_tflite, weights="float16")),
     "tflite-int8-dynamic": Format(
-        "model_int8_dynamic.tflite",
-        partial(_write_tflite, int8_dynamic=True),
-        "run_tflite",
-        ("images",),
-        quantized=True,
+        "model_int8_dynamic.tflite", partial(_tflite, weights="int8-dynamic"), quantized=True
     ),
 }
 """Format name -> its row."""

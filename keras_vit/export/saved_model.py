@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import keras
 import tensorflow as tf
 
 from keras_vit.data.decode import decode
 from keras_vit.data.geometry import resize_and_crop
-from keras_vit.export.graph import OUTPUT
+from keras_vit.export.graph import OUTPUT, ExportGraph
 from keras_vit.preprocessing import Preprocessing
 
 
 def write_saved_model(
-    graph: keras.Model, path: Path, *, class_names: Sequence[str], preprocessing: Preprocessing
+    graph: ExportGraph, path: Path, *, class_names: Sequence[str], preprocessing: Preprocessing
 ) -> None:
     """Writes a folder that TensorFlow loads without Keras or this package.
 
@@ -34,22 +33,24 @@ def write_saved_model(
         preprocessing: how the files in `serve_bytes` become the model's pixels.
     """
 
+    pixels = tf.TensorSpec((*preprocessing.image_size, preprocessing.channels), tf.float32)
+
     def view(encoded):
         return resize_and_crop(decode(encoded, preprocessing.channels), preprocessing)
 
+    @tf.function(input_signature=[tf.TensorSpec((None, *pixels.shape), tf.float32, name="image")])
     def serve(image):
-        return {OUTPUT: graph(image, training=False)}
+        return {OUTPUT: graph(image)}
 
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="encoded")])
     def serve_bytes(encoded):
-        spec = tf.TensorSpec((*preprocessing.image_size, preprocessing.channels), tf.float32)
-        return serve(tf.map_fn(view, encoded, fn_output_signature=spec))
+        return {OUTPUT: graph(tf.map_fn(view, encoded, fn_output_signature=pixels))}
 
+    @tf.function(input_signature=[])
     def labels():
         return {"labels": tf.constant(list(class_names))}
 
-    # Endpoints bring their variables along; `archive.track` would store every weight a second time.
-    archive = keras.export.ExportArchive()
-    archive.add_endpoint("serve", serve, [tf.TensorSpec(graph.input_shape, tf.float32, name="image")])
-    archive.add_endpoint("serve_bytes", serve_bytes, [tf.TensorSpec((None,), tf.string, name="encoded")])
-    archive.add_endpoint("labels", labels, [])
-    archive.write_out(path, verbose=False)
+    module = tf.Module()
+    module.graph, module.serve, module.serve_bytes, module.labels = graph, serve, serve_bytes, labels
+    signatures = {"serving_default": serve, "serve_bytes": serve_bytes, "labels": labels}
+    tf.saved_model.save(module, path, signatures)

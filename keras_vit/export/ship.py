@@ -19,7 +19,7 @@ from keras_vit.data import Examples
 from keras_vit.errors import InputError
 from keras_vit.export.errors import ExportFailed, ExportMissed
 from keras_vit.export.formats import AGREEMENT, FORMATS, MAX_ERROR, Tolerance, check_formats
-from keras_vit.export.graph import export_graph
+from keras_vit.export.material import Material
 from keras_vit.export.report import source_entry, write_report
 from keras_vit.export.verify import make_reference, measure, spread
 
@@ -87,12 +87,12 @@ def export(
     with _staging(out) as folder:
         with _stage(console, "source model on validation images"):
             reference = make_reference(model, spread(validation, limit), preprocessing, folder)
-        graph = export_graph(model)
+        material = Material(model, class_names, preprocessing, folder)
         artifacts, missed = [], []
         for name in names:
             row = FORMATS[name]
             with _stage(console, f"{name}: converting"):
-                row.write(graph, folder / row.file, class_names=class_names, preprocessing=preprocessing)
+                row.write(material, folder / row.file)
             with _stage(console, f"{name}: running in its own runtime"):
                 figures = measure(folder / row.file, row.runner, row.inputs, reference, threads=threads)
             misses = tolerances[row.quantized].misses(figures)

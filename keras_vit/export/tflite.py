@@ -1,43 +1,46 @@
-"""TFLite (LiteRT) files: one image in, built-in operators only, float32 or dynamic-range int8."""
+"""TFLite (LiteRT) files: one image in, built-in operators only, with floating-point activations."""
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
 
-import keras
-
 from keras_vit.export.errors import ExportFailed
-from keras_vit.export.graph import OUTPUT
+from keras_vit.export.graph import OUTPUT, ExportGraph
 from keras_vit.export.process import RUNNERS, run_script
 
+WEIGHTS = ("float32", "float16", "int8-dynamic")
+"""How the converter stores weights: as they are, in half precision (read back as float32), or in int8 with activations
+quantised while running."""
 
-def write_tflite(graph: keras.Model, path: Path, *, int8_dynamic: bool = False) -> None:
+
+def write_tflite(graph: ExportGraph, path: Path, *, weights: str = "float32") -> None:
     """Converts to a `.tflite` file with the signature `image` (1, H, W, channels) float32 -> `probabilities` (1, C).
 
     The batch is static: with an unknown one the converter fills the graph with shape arithmetic that delegates refuse.
     The converter leaks memory and can abort, so it works in a process of its own.
 
     Args:
-        graph: what `export_graph` returns.
+        graph: what `export_graph` returns for a fixed batch.
         path: of the file.
-        int8_dynamic: store the weights in int8 and quantise activations while running; in- and output stay float32.
+        weights: one of `WEIGHTS`; in- and output are float32 in any case.
 
     Raises:
         ExportFailed: the converter failed, or its file needs operators that are not built in or has unknown shapes.
     """
     import tensorflow as tf
 
+    @tf.function(input_signature=[tf.TensorSpec(graph.input_shape, tf.float32, name="image")])
     def serve(image):
-        return {OUTPUT: graph(image, training=False)}
+        return {OUTPUT: graph(image)}
 
+    module = tf.Module()
+    module.graph, module.serve = graph, serve
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        archive = keras.export.ExportArchive()
-        archive.add_endpoint("serve", serve, [tf.TensorSpec((1, *graph.input_shape[1:]), tf.float32, name="image")])
-        archive.write_out(folder, verbose=False)
+        tf.saved_model.save(module, folder, {"serving_default": serve})
         run_script(
             RUNNERS / "convert_tflite.py",
-            [folder, path, *(["--int8-dynamic"] if int8_dynamic else [])],
+            [folder, path, "--weights", weights],
             log=path.with_name(f"{path.name}.log"),
             stage=f"Converting {graph.name} to {path.name}",
             remedy="its log says which operation was refused; leave this format out to export the others.",

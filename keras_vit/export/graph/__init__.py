@@ -1,0 +1,34 @@
+"""The graph that is shipped: what the model computes, in the operations that edge devices run fastest."""
+
+from __future__ import annotations
+
+import keras
+
+from keras_vit.export.graph.emission import OUTPUT, ExportGraph
+from keras_vit.export.graph.float32 import float32_copy
+from keras_vit.export.graph.network import Network
+from keras_vit.export.graph.reading import read
+from keras_vit.export.graph.rewrites import optimise
+
+__all__ = ["OUTPUT", "ExportGraph", "Network", "export_graph", "float32_copy", "optimise", "read"]
+
+
+def export_graph(
+    model: keras.Model, *, batch: int | None = None, flat: bool = False, softmax: bool = True
+) -> ExportGraph:
+    """The inference form of a classifier: float32, and rewritten so that it computes the same with less.
+
+    Normalisation is folded into the patch embedding, LayerScale and the affine part of every LayerNorm into the maps
+    beside them, the residual stream is centred, and the last block computes the class token alone where nothing else
+    is read. Nothing of the model is changed.
+
+    Args:
+        model: made by `keras_vit.build`, pixels (B, H, W, channels) -> logits (B, C).
+        batch: images a call, None for any number.
+        flat: see `ExportGraph`.
+        softmax: give probabilities instead of logits.
+
+    Raises:
+        InputError: the model has layers that `keras_vit.build` does not make.
+    """
+    return ExportGraph(optimise(read(model)), batch=batch, flat=flat, softmax=softmax)

@@ -1,0 +1,51 @@
+"""What every writer of a format is given, each part made once and only when a format asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import keras
+
+from keras_vit.export.graph import ExportGraph, Network, optimise, read
+from keras_vit.export.tflite import write_tflite
+from keras_vit.preprocessing import Preprocessing
+
+
+@dataclass
+class Material:
+    """A trained model on its way out.
+
+    Attributes:
+        model: the classifier.
+        class_names: C names.
+        preprocessing: the model's record.
+        folder: where intermediate files lie; it does not outlive the export.
+        calibration: .npy file of uint8 images (n, H, W, channels) that quantisers may look at, or None.
+    """
+
+    model: keras.Model
+    class_names: Sequence[str]
+    preprocessing: Preprocessing
+    folder: Path
+    calibration: Path | None = None
+    _floats: dict[bool, Path] = field(default_factory=dict)
+
+    @cached_property
+    def network(self) -> Network:
+        """The rewritten network."""
+        return optimise(read(self.model))
+
+    def graph(self, *, batch: int | None = None, flat: bool = False) -> ExportGraph:
+        """The export graph; see `ExportGraph`."""
+        return ExportGraph(self.network, batch=batch, flat=flat)
+
+    def float_tflite(self, *, flat: bool) -> Path:
+        """The float32 file that quantisers start from."""
+        if flat not in self._floats:
+            path = self.folder / f"float{'_flat' if flat else ''}.tflite"
+            write_tflite(self.graph(batch=1, flat=flat), path)
+            self._floats[flat] = path
+        return self._floats[flat]
