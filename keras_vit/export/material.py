@@ -38,14 +38,14 @@ class Material:
         """The rewritten network."""
         return optimise(read(self.model))
 
-    def graph(self, *, batch: int | None = None, flat: bool = False) -> ExportGraph:
+    def graph(self, *, batch: int | None = None, integer: bool = False) -> ExportGraph:
         """The export graph; see `ExportGraph`."""
-        return ExportGraph(self.network, batch=batch, flat=flat)
+        return ExportGraph(self.network, batch=batch, integer=integer)
 
-    def float_tflite(self, *, flat: bool) -> Path:
+    def float_tflite(self, *, integer: bool) -> Path:
         """The float32 file that quantisers start from."""
-        if flat not in self._floats:
-            path = self.folder / f"float{'_flat' if flat else ''}.tflite"
-            write_tflite(self.graph(batch=1, flat=flat), path)
-            self._floats[flat] = path
-        return self._floats[flat]
+        if integer not in self._floats:
+            path = self.folder / f"float{'_integer' if integer else ''}.tflite"
+            write_tflite(self.graph(batch=1, integer=integer), path)
+            self._floats[integer] = path
+        return self._floats[integer]

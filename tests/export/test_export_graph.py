@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import keras_vit
 from keras_vit import InputError
 from keras_vit.export import export_graph, float32_copy
 from keras_vit.export.graph import ExportGraph, Network, optimise, read
+from keras_vit.export.graph.equalise import equalise, observe
 from keras_vit.export.graph.rewrites import centre_stream, fold_affine, fold_score_scale, prune_last_block
 
 KINDS = {
@@ -83,14 +86,48 @@ def test_every_rewrite_alone_changes_nothing(rewrite, networks):
 
 
 @pytest.mark.parametrize("batch", [None, 1, 3])
-def test_flat_attention_and_any_batch_give_the_same(batch, networks):
+def test_the_integer_writing_and_any_batch_give_the_same(batch, networks):
     images = np.random.default_rng(1).integers(0, 256, (3, 32, 48, 3)).astype("float32")
     for name, network in networks.items():
-        expected = np.concatenate([ExportGraph(network, batch=1, flat=True)(image[None]) for image in images])
+        expected = np.concatenate([ExportGraph(network, batch=1, integer=True)(image[None]) for image in images])
         step = batch or 3
         graph = ExportGraph(network, batch=batch)
         found = np.concatenate([graph(images[i : i + step]) for i in range(0, 3, step)])
         np.testing.assert_allclose(found, expected, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("integer", [False, True])
+def test_equalising_changes_sizes_and_nothing_else(integer, networks):
+    images = np.random.default_rng(1).integers(0, 256, (5, 32, 48, 3)).astype("float32")
+    for name, network in networks.items():
+        network = optimise(network)
+        found = equalise(network, observe(network, images, batch=2))
+        before = ExportGraph(network, softmax=False)(images)
+        graph = ExportGraph(found, batch=1, integer=integer, softmax=False)
+        after = np.concatenate([graph(image[None]) for image in images])
+        np.testing.assert_allclose(after, before, atol=2e-5, err_msg=name)
+
+
+def test_equalising_evens_out_a_channel_that_is_a_thousand_times_larger(networks):
+    images = np.random.default_rng(1).integers(0, 256, (4, 32, 48, 3)).astype("float32")
+    network = optimise(networks["vit_mu16"])
+    attention, large = network.blocks[0].attention, np.ones(32, "float32")
+    large[[3, 20]] = 1000, 0.001
+    attention = replace(
+        attention,
+        query=attention.query.before_scale(large),
+        key=attention.key.before_scale(1 / large),
+        value=attention.value.before_scale(large),
+        projection=attention.projection.of_stretched(1 / large),
+    )
+    network = replace(network, blocks=(replace(network.blocks[0], attention=attention), *network.blocks[1:]))
+
+    def uneven(network):
+        sizes = observe(network, images)["block_0/attention/qkv"]
+        return sizes.max() / np.median(sizes)
+
+    assert uneven(network) > 500
+    assert uneven(equalise(network, observe(network, images))) < 10
 
 
 def test_the_optimised_network_has_nothing_left_to_fold(networks):

@@ -14,7 +14,7 @@ __all__ = ["OUTPUT", "ExportGraph", "Network", "export_graph", "float32_copy", "
 
 
 def export_graph(
-    model: keras.Model, *, batch: int | None = None, flat: bool = False, softmax: bool = True
+    model: keras.Model, *, batch: int | None = None, integer: bool = False, softmax: bool = True
 ) -> ExportGraph:
     """The inference form of a classifier: float32, and rewritten so that it computes the same with less.
 
@@ -25,10 +25,10 @@ def export_graph(
     Args:
         model: made by `keras_vit.build`, pixels (B, H, W, channels) -> logits (B, C).
         batch: images a call, None for any number.
-        flat: see `ExportGraph`.
+        integer: see `ExportGraph`.
         softmax: give probabilities instead of logits.
 
     Raises:
         InputError: the model has layers that `keras_vit.build` does not make.
     """
-    return ExportGraph(optimise(read(model)), batch=batch, flat=flat, softmax=softmax)
+    return ExportGraph(optimise(read(model)), batch=batch, integer=integer, softmax=softmax)

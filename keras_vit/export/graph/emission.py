@@ -33,20 +33,20 @@ class ExportGraph(tf.Module):
     Args:
         network: the description.
         batch: number of images in every call, or None for any number.
-        flat: attention as two matrix products a head instead of one batched product for all heads. For quantised
-            files: delegates have integer kernels for plain products only. Needs a batch of 1.
+        integer: the writing that suits integer kernels: attention as plain products a head, where delegates have no
+            integer kernels for batched ones, and the variance of a normalisation as a product. Needs a batch of 1.
         softmax: give probabilities instead of logits.
 
     Shapes: float32 (B, H, W, channels), pixels 0..255 -> (B, C).
     """
 
-    def __init__(self, network: Network, *, batch: int | None = None, flat: bool = False, softmax: bool = True):
+    def __init__(self, network: Network, *, batch: int | None = None, integer: bool = False, softmax: bool = True):
         super().__init__(name=network.name.replace("/", "_"))
-        if flat and batch != 1:
-            raise ValueError(f"Flat attention is for one image at a time, not for a batch of {batch}.")
+        if integer and batch != 1:
+            raise ValueError(f"The writing for integer kernels takes one image at a time, not a batch of {batch}.")
         self.network = network
         self.batch = batch
-        self.flat = flat
+        self.integer = integer
         self.softmax = softmax
         self.input_shape = (batch, *network.image_size, network.channels)
         self.output_shape = (batch, len(network.head.linear.bias))
@@ -90,14 +90,20 @@ class ExportGraph(tf.Module):
         with self._scope(name):
             if not norm.zero_mean:
                 x = x - tf.reduce_mean(x, -1, keepdims=True)
-            # The variance as a product with a column: its inputs may be weighted, and integer kernels round it once.
-            width = x.shape[-1]
-            weights = np.ones(width) if norm.stretch is None else norm.stretch.astype("float64") ** 2
-            variance = Linear((weights / width).astype("float32")[:, None], np.full(1, norm.epsilon, "float32"))
-            x = x * tf.math.rsqrt(self._linear(x * x, "variance", variance))
+            x = x * tf.math.rsqrt(self._variance(x, norm))
             if norm.scale is not None:
                 x = x * self._variable("scale", norm.scale) + self._variable("shift", norm.shift)
             return x
+
+    def _variance(self, x: tf.Tensor, norm: Norm) -> tf.Tensor:
+        """(..., D) with a mean of zero -> (..., 1), with epsilon."""
+        weights = np.ones(x.shape[-1]) if norm.stretch is None else norm.stretch.astype("float64") ** 2
+        if self.integer:
+            # As a product with a column: integer kernels sum in 32 bits and round once.
+            column = (weights / len(weights)).astype("float32")[:, None]
+            return self._linear(x * x, "variance", Linear(column, np.full(1, norm.epsilon, "float32")))
+        squares = x * x if norm.stretch is None else x * x * self._variable("weights", weights.astype("float32"))
+        return tf.reduce_mean(squares, -1, keepdims=True) + norm.epsilon
 
     def _embed(self, image: tf.Tensor) -> tf.Tensor:
         net = self.network
@@ -151,7 +157,7 @@ class ExportGraph(tf.Module):
             return tokens + branch, kept
 
     def _attend(self, query, key, value, queries: int, count: int, attention) -> tf.Tensor:
-        attend = flat_attention if self.flat else batched_attention
+        attend = flat_attention if self.integer else batched_attention
         bias = None if attention.bias is None else self._variable("bias", attention.bias[:, :, :queries])
         return attend(query, key, value, attention, images=self._images, queries=queries, count=count, bias=bias)
 
