@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import keras
 
-from keras_vit.encoder import encode
+from keras_vit.encoder import encode, merging_schedule
 from keras_vit.errors import InputError, suggest
 from keras_vit.heads import HEADS
 from keras_vit.layers import PixelNormalization
@@ -32,6 +33,7 @@ def build(
     class_token: bool | None = None,
     registers: int | None = None,
     depth: int | None = None,
+    token_merging: int | Sequence[int] | Mapping[int, int] | None = None,
     init: str = "normal",
     position_init: str = "normal",
     zero_head: bool = False,
@@ -61,6 +63,9 @@ def build(
         class_token: whether a learned token stands before the patches; the family's own by default.
         registers: number of learned tokens between the class token and the patches; the family's own by default.
         depth: number of blocks, to make a network shallower (or deeper) than its size says.
+        token_merging: patch tokens that blocks merge into similar ones, so that later blocks are faster (ToMe, Bolya
+            et al., 2023): a number for every block, a list with one for each, or `{block: number}`. Weights are the
+            same with and without.
         init: of the kernels: `normal` (truncated normal 0.02, as in DeiT) or `xavier` (as in Google's ViT), which
             narrow networks learn faster from.
         position_init: `normal` (truncated normal 0.02) or `sincos`. The second learns far faster from few images: at
@@ -109,16 +114,18 @@ def build(
     height, width = check_image_size(image_size or native_size, variant)
     native_record = source.preprocessing if source and source.preprocessing else family.preprocessing
     record = _record(preprocessing, native_record, (height, width), in_channels)
+    merging = merging_schedule(token_merging, depth, (height // variant.patch) * (width // variant.patch))
     fresh = {"seed": seed, "dtype": dtype}
 
     image = keras.Input((height, width, in_channels), name="image")
     pixels = PixelNormalization(record, name="normalize")(image) if normalize else image
-    tokens = encode(
+    tokens, sizes = encode(
         pixels,
         variant,
         class_token=class_token,
         registers=registers,
         depth=depth,
+        merging=merging,
         drop_path=drop_path,
         dropout=dropout,
         norm=not norm_after_pooling,
@@ -132,6 +139,7 @@ def build(
         variant,
         num_classes=num_classes,
         pooling=pooling,
+        sizes=sizes,
         class_token=class_token,
         registers=registers,
         norm=norm_after_pooling,

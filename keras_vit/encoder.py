@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import keras
 
+from keras_vit.errors import InputError
 from keras_vit.layers import EncoderBlock, PatchEmbedding, PositionEmbedding, PrefixTokens
 from keras_vit.layers.initializers import child_seed
 from keras_vit.variants import Variant
@@ -16,6 +19,7 @@ def encode(
     class_token: bool,
     registers: int,
     depth: int,
+    merging: tuple[int, ...] = (),
     drop_path: float = 0.0,
     dropout: float = 0.0,
     norm: bool = True,
@@ -32,6 +36,7 @@ def encode(
         class_token: whether a learned token stands before the registers and the patches.
         registers: number of learned tokens between the class token and the patches.
         depth: number of blocks.
+        merging: patch tokens that each block merges, see `merging_schedule`; none if it is empty.
         drop_path: stochastic depth of the last block; it grows linearly from 0 in the first.
         dropout: after the position embedding, the attention projection and both MLP layers.
         norm: normalise the last block's tokens; False where the head does it after pooling.
@@ -41,7 +46,8 @@ def encode(
         dtype: Keras dtype policy.
 
     Returns:
-        Symbolic tokens (B, N, D). Layers are called `patch_embedding`, `registers`, `class_token`,
+        Symbolic tokens (B, N, D), and their sizes (B, N, 1), how many patches each stands for, None where none were
+        merged. Layers are called `patch_embedding`, `registers`, `class_token`,
         `position_embedding`, `embedding_dropout`, `patch_norm`, `block_0` ..., `norm`; those that the family does
         without are left out.
     """
@@ -69,8 +75,9 @@ def encode(
         tokens = keras.layers.Dropout(dropout, seed=child_seed(seed, 2), dtype=dtype, name="embedding_dropout")(tokens)
     if family.patch_norm:
         tokens = keras.layers.LayerNormalization(epsilon=family.norm_epsilon, dtype=dtype, name="patch_norm")(tokens)
-    for index in range(depth):
-        tokens = EncoderBlock(
+    carried = ()
+    for index, merged in enumerate(merging or (0,) * depth):
+        block = EncoderBlock(
             size.num_heads,
             size.mlp_dim,
             dropout=dropout,
@@ -86,9 +93,57 @@ def encode(
             grid=grid if family.rotary or family.relative_bias else None,
             prefix=prefix,
             seed=child_seed(seed, 3 + index),
+            merged=merged,
             name=f"block_{index}",
             **fresh,
-        )(tokens)
+        )
+        if merged:
+            tokens, *carried = block(tokens, *carried)
+        else:
+            tokens = block(tokens, *carried)
     if norm:
         tokens = keras.layers.LayerNormalization(epsilon=family.norm_epsilon, dtype=dtype, name="norm")(tokens)
-    return tokens
+    return tokens, carried[0] if carried else None
+
+
+def merging_schedule(
+    token_merging: int | Sequence[int] | Mapping[int, int] | None, depth: int, patches: int
+) -> tuple[int, ...]:
+    """How many patch tokens each block merges into others.
+
+    Args:
+        token_merging: one number for every block, as far as half of a block's patches allow; a number for each block;
+            or block -> number for some, the first block being 0. None or 0 merges nothing.
+        depth: number of blocks.
+        patches: number of patch tokens of the first block.
+
+    Returns:
+        `depth` numbers; empty where nothing is merged.
+
+    Raises:
+        InputError: not in this form, or more than half of the patches that a block has left.
+    """
+    everywhere = isinstance(token_merging, int)
+    counts = token_merging or 0
+    if isinstance(counts, int):
+        counts = [counts] * depth
+    elif isinstance(counts, Mapping):
+        unknown = [block for block in counts if block not in range(depth)]
+        if unknown:
+            raise InputError(f"token_merging names block {unknown[0]!r}: there are blocks 0 to {depth - 1}.")
+        counts = [counts.get(block, 0) for block in range(depth)]
+    if len(counts) != depth or not all(isinstance(count, int) and count >= 0 for count in counts):
+        raise InputError(
+            f"token_merging is a number of tokens for every block, a list of {depth} such numbers, or block: number "
+            f"for some, not {token_merging!r}."
+        )
+    schedule = []
+    for block, count in enumerate(counts):
+        if count > patches // 2 and not everywhere:
+            raise InputError(
+                f"token_merging takes {count} tokens in block {block}, which has {patches} patches: at most half of "
+                f"them, {patches // 2}, can be merged."
+            )
+        schedule.append(min(count, patches // 2))
+        patches -= schedule[-1]
+    return tuple(schedule) if any(schedule) else ()

@@ -20,6 +20,7 @@ def classification_head(
     *,
     num_classes: int,
     pooling: str,
+    sizes=None,
     class_token: bool,
     registers: int = 0,
     norm: bool = False,
@@ -35,6 +36,7 @@ def classification_head(
         variant: sizes and settings.
         num_classes: C; 0 leaves the linear layer out.
         pooling: `token` (class token), `avg` (mean of the patch tokens) or `map` (attention pooling).
+        sizes: symbolic (B, N, 1), how many patches each token stands for; None where none were merged.
         class_token: whether the first token is one.
         registers: number of learned tokens after it.
         norm: normalise the pooled features, where the encoder left its tokens as they were.
@@ -69,7 +71,7 @@ def classification_head(
         )
     else:
         pool = TokenPooling(pooling, prefix, dtype=dtype, name="pool")
-    features = pool(tokens)
+    features = pool(tokens) if sizes is None else pool(tokens, sizes)
     if norm:
         features = keras.layers.LayerNormalization(epsilon=variant.family.norm_epsilon, dtype=dtype, name="norm")(
             features

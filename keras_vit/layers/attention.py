@@ -25,7 +25,7 @@ def attend(query, key, value, num_heads: int, *, rotary=None, bias=None):
         value: (B, N, D).
         num_heads: divides D.
         rotary: cosines and sines that turn queries and keys, as `rotary_tables` makes them.
-        bias: added to the scores, (1, num_heads, M, N).
+        bias: added to the scores, broadcast to (B, num_heads, M, N).
 
     Returns:
         (B, M, D), the heads side by side.
@@ -42,6 +42,11 @@ def attend(query, key, value, num_heads: int, *, rotary=None, bias=None):
     return ops.reshape(mixed, (-1, query.shape[1], value.shape[-1]))
 
 
+def log_sizes(sizes):
+    """What proportional attention adds to the scores: (B, N, 1) sizes -> (B, 1, 1, N)."""
+    return ops.reshape(ops.log(sizes), (-1, 1, 1, sizes.shape[1]))
+
+
 @keras.saving.register_keras_serializable(package="keras_vit")
 class SelfAttention(ViTLayer):
     """Every token looks at every token.
@@ -55,6 +60,10 @@ class SelfAttention(ViTLayer):
         prefix: number of tokens before the patches.
         init: how kernels are drawn, a key of `INITS`.
         seed: of the initial kernels.
+
+    Where tokens were merged, those that stand for several patches count so many times (the proportional attention of
+    Bolya et al., 2023), and their position is the mean of their patches' positions: of the rotations, and of the
+    biases, which for one pair of merged tokens is the mean over all pairs of their patches.
 
     Shapes: (B, N, D) in and out. Weights: `qkv` (D, 3 D), queries, keys and values in this order; `projection` (D, D).
     """
@@ -103,15 +112,37 @@ class SelfAttention(ViTLayer):
         head_dim = width // self.num_heads
         self.tables = rotary_tables(self.rotary, self.grid, self.prefix, head_dim) if self.rotary else None
 
-    def call(self, tokens):
-        """(B, N, D) -> (B, N, D)."""
+    def call(self, tokens, sizes=None, origins=None, with_keys: bool = False):
+        """(B, N, D) -> (B, N, D), and the keys (B, N, D) before they are turned, if they are asked for.
+
+        Args:
+            tokens: (B, N, D).
+            sizes: (B, N, 1), how many patches each token stands for; None for one each.
+            origins: (B, N, N0), the share that each of the N0 first tokens has in a token; None for one's own.
+            with_keys: whether the keys are returned too.
+        """
         query, key, value = ops.split(self.qkv(tokens), 3, axis=-1)
         if self.qkv_bias == "query_value":
             query = query + ops.cast(self.query_bias, query.dtype)
             value = value + ops.cast(self.value_bias, value.dtype)
+        rotary, bias = self._positions(query, origins)
+        if sizes is not None:
+            bias = log_sizes(sizes) if bias is None else bias + log_sizes(sizes)
+        mixed = self.projection(attend(query, key, value, self.num_heads, rotary=rotary, bias=bias))
+        return (mixed, key) if with_keys else mixed
+
+    def _positions(self, query, origins):
+        """The rotary tables and the bias, those of merged tokens where there are any."""
         bias = self.bias(query) if self.bias else None
-        mixed = attend(query, key, value, self.num_heads, rotary=self.tables, bias=bias)
-        return self.projection(mixed)
+        if origins is None:
+            return self.tables, bias
+        rotary = self.tables and [
+            ops.expand_dims(ops.matmul(origins, ops.cast(table[0, :, 0], origins.dtype)), 2) for table in self.tables
+        ]
+        if bias is not None:
+            shares = ops.expand_dims(origins, 1)
+            bias = ops.matmul(ops.matmul(shares, bias), ops.transpose(shares, (0, 1, 3, 2)))
+        return rotary, bias
 
     def compute_output_shape(self, input_shape):
         """The shape does not change."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keras
+from keras import ops
 
 from keras_vit.layers.attention import SelfAttention
 from keras_vit.layers.base import ViTLayer
@@ -10,6 +11,7 @@ from keras_vit.layers.initializers import child_seed
 from keras_vit.layers.layer_scale import LayerScale
 from keras_vit.layers.mlp import MLP
 from keras_vit.layers.stochastic_depth import StochasticDepth
+from keras_vit.layers.token_merging import mean_key, merge_tokens
 
 
 @keras.saving.register_keras_serializable(package="keras_vit")
@@ -33,10 +35,13 @@ class EncoderBlock(ViTLayer):
         relative_bias: whether attention has a learned bias per relative position.
         grid: (h, w) of the patches; needed for `rotary` and `relative_bias`.
         prefix: number of tokens before the patches.
+        merged: number of patch tokens that are merged into others between the two branches (`merge_tokens`).
         init: how kernels are drawn, a key of `INITS`.
         seed: of initial kernels and masks.
 
-    Shapes: (B, N, D) in and out.
+    Shapes: (B, N, D) in and out. A block that merges returns several tensors, and every later block takes them:
+    tokens (B, N - merged, D); their sizes (B, N - merged, 1), in patches; and, where attention knows positions
+    (`rotary`, `relative_bias`), their origins (B, N - merged, N0), the share that each of the first tokens has in them.
     """
 
     def __init__(
@@ -57,6 +62,7 @@ class EncoderBlock(ViTLayer):
         prefix: int = 1,
         init: str = "normal",
         seed: int | None = None,
+        merged: int = 0,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -76,6 +82,7 @@ class EncoderBlock(ViTLayer):
         self.prefix = prefix
         self.init = init
         self.seed = seed
+        self.merged = merged
 
         policy, seeds = self.dtype_policy, [child_seed(seed, i) for i in range(5)]
         norm = {"epsilon": norm_epsilon, "dtype": policy}
@@ -100,15 +107,38 @@ class EncoderBlock(ViTLayer):
             if layer is not None:
                 layer.build(input_shape)
 
-    def call(self, tokens, training=None):
-        """(B, N, D) -> (B, N, D)."""
-        branch = self.attention_dropout(self.attention(self.norm1(tokens)), training=training)
+    def call(self, tokens, sizes=None, origins=None, training=None):
+        """(B, N, D) -> (B, N, D); a block that merges returns the sizes too, and the origins if they matter."""
+        branch, keys = self.attention(self.norm1(tokens), sizes, origins, with_keys=True)
+        branch = self.attention_dropout(branch, training=training)
         branch = self.scale1(branch) if self.scale1 else branch
         tokens = tokens + self.drop_path1(branch, training=training)
+        if self.merged:
+            tokens, *carried = self._merge(tokens, keys, sizes, origins)
         branch = self.mlp(self.norm2(tokens), training=training)
         branch = self.scale2(branch) if self.scale2 else branch
-        return tokens + self.drop_path2(branch, training=training)
+        tokens = tokens + self.drop_path2(branch, training=training)
+        return (tokens, *carried) if self.merged else tokens
 
-    def compute_output_shape(self, input_shape):
-        """The shape does not change."""
-        return input_shape
+    def _merge(self, tokens, keys, sizes, origins):
+        """Tokens, sizes and, where positions matter, origins, which are merged as tokens are."""
+        merge = {"metric": mean_key(keys, self.num_heads), "sizes": sizes, "count": self.merged, "prefix": self.prefix}
+        if not (self.rotary or self.relative_bias):
+            return merge_tokens(tokens, **merge)
+        width = tokens.shape[-1]
+        if origins is None:
+            count = tokens.shape[1]
+            own = ops.expand_dims(ops.eye(count, dtype=tokens.dtype), 0)
+            origins = ops.broadcast_to(own, (ops.shape(tokens)[0], count, count))
+        both, sizes = merge_tokens(ops.concatenate([tokens, origins], axis=-1), **merge)
+        return both[..., :width], sizes, both[..., width:]
+
+    def compute_output_shape(self, tokens_shape, sizes_shape=None, origins_shape=None):
+        """The same shape; of a block that merges, the shapes of all it returns."""
+        if not self.merged:
+            return tokens_shape
+        batch, count, width = tokens_shape
+        channels = [width, 1]
+        if self.rotary or self.relative_bias:
+            channels.append(origins_shape[-1] if origins_shape else count)
+        return tuple((batch, count - self.merged, size) for size in channels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from keras_vit.layers.attention import attend
+from keras_vit.layers.attention import attend, log_sizes
 from keras_vit.layers.base import ViTLayer
 from keras_vit.layers.initializers import child_seed, dense, kernel_initializer
 from keras_vit.layers.mlp import MLP
@@ -20,7 +20,7 @@ class TokenPooling(ViTLayer):
         prefix: number of tokens before the patches.
         index: which of the prefix tokens `token` takes.
 
-    Shapes: (B, N, D) -> (B, D).
+    Shapes: (B, N, D) -> (B, D). Where tokens were merged, their sizes (B, N, 1) come second and weigh the mean.
 
     Raises:
         ValueError: another mode, or `token` where there is no prefix token.
@@ -35,9 +35,15 @@ class TokenPooling(ViTLayer):
         self.index = index
         self.built = True
 
-    def call(self, tokens):
+    def call(self, tokens, sizes=None):
         """(B, N, D) -> (B, D)."""
-        return tokens[:, self.index] if self.mode == "token" else ops.mean(tokens[:, self.prefix :], axis=1)
+        if self.mode == "token":
+            return tokens[:, self.index]
+        patches = tokens[:, self.prefix :]
+        if sizes is None:
+            return ops.mean(patches, axis=1)
+        counts = sizes[:, self.prefix :]
+        return ops.sum(patches * (counts / ops.sum(counts, axis=1, keepdims=True)), axis=1)
 
     def compute_output_shape(self, input_shape):
         """(B, N, D) -> (B, D)."""
@@ -56,7 +62,8 @@ class AttentionPooling(ViTLayer):
         init: how kernels are drawn, a key of `INITS`.
         seed: of the initial kernels.
 
-    Shapes: (B, N, D) -> (B, D).
+    Shapes: (B, N, D) -> (B, D). Where tokens were merged, their sizes (B, N, 1) come second and each counts so many
+    times.
     """
 
     def __init__(
@@ -102,12 +109,13 @@ class AttentionPooling(ViTLayer):
         )
         self.mlp.build((batch, 1, width))
 
-    def call(self, tokens):
+    def call(self, tokens, sizes=None):
         """(B, N, D) -> (B, D)."""
         probe = ops.cast(self.probe, tokens.dtype)
         probe = ops.broadcast_to(probe, (ops.shape(tokens)[0], 1, tokens.shape[-1]))
         key, value = ops.split(self.key_value(tokens), 2, axis=-1)
-        pooled = self.projection(attend(self.query(probe), key, value, self.num_heads))
+        bias = None if sizes is None else log_sizes(sizes)
+        pooled = self.projection(attend(self.query(probe), key, value, self.num_heads, bias=bias))
         return (pooled + self.mlp(self.norm(pooled)))[:, 0]
 
     def compute_output_shape(self, input_shape):

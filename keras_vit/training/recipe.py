@@ -47,6 +47,7 @@ class ModelSettings:
         class_token: whether a learned token stands before the patches; the family's own by default.
         registers: number of learned tokens after it; the family's own by default.
         depth: number of blocks; the size's own by default.
+        token_merging: patch tokens that are merged: a number for every block, a list, or block: number.
         drop_path: stochastic depth of the last block.
         dropout: in the encoder.
         init: `normal`, or `xavier` for narrow networks from scratch.
@@ -64,6 +65,7 @@ class ModelSettings:
     class_token: bool | None = None
     registers: int | None = None
     depth: int | None = None
+    token_merging: int | list[int] | dict[int, int] | None = None
     drop_path: float = 0.0
     dropout: float = 0.0
     init: str = "normal"

@@ -17,7 +17,7 @@ import keras_vit
 from keras_vit import InputError
 from keras_vit.data import Examples
 from keras_vit.export import DEFAULT_FORMATS, ExportFailed, ExportMissed, export, export_graph, print_table
-from keras_vit.export.graph import emission
+from keras_vit.export.graph import writer
 from keras_vit.export.process import RUNNERS, run_script
 
 
@@ -178,7 +178,7 @@ def test_a_refused_conversion_adds_only_its_log_to_an_earlier_export(shipped, mo
     out = tmp_path / "export"
     shutil.copytree(shipped[0], out)
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
-    monkeypatch.setitem(emission.ACTIVATIONS, "gelu", tf.math.erfinv)
+    monkeypatch.setitem(writer.ACTIVATIONS, "gelu", tf.math.erfinv)
     with pytest.raises(
         ExportFailed, match=r"Converting vit_mu16 to model.tflite failed .*leave this format out"
     ) as raised:

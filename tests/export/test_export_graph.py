@@ -71,7 +71,9 @@ def networks(randomize) -> dict[str, Network]:
         return read(model)
 
     names = ("vit_mu16", "deit_distilled_mu16", "deit3_mu16", "clip_mu16", "siglip_mu16", "beit_mu16", "eva02_mu16")
-    return {name: network(name) for name in names} | {"avg": network("vit_mu16", pooling="avg")}
+    networks = {name: network(name) for name in names} | {"avg": network("vit_mu16", pooling="avg")}
+    merging = {"vit_mu16": {}, "eva02_mu16": {}, "beit_mu16": {}, "siglip_mu16": {}}
+    return networks | {f"{name} merging": network(name, token_merging=1) for name in merging}
 
 
 REWRITES = (fold_score_scale, fold_affine, centre_stream, prune_last_block)

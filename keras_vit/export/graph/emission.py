@@ -7,27 +7,22 @@ static: delegates refuse anything else.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 
-import numpy as np
 import tensorflow as tf
 
-from keras_vit.export.graph.attention import batched_attention, flat_attention
-from keras_vit.export.graph.network import Block, Classifier, Linear, MapPooling, Network, Norm, Perceptron
+from keras_vit.export.graph.attention import attend
+from keras_vit.export.graph.head import classify
+from keras_vit.export.graph.network import Block, Network
+from keras_vit.export.graph.tokens import Tokens
+from keras_vit.export.graph.writer import Writer
+from keras_vit.layers.token_merging import merge_tokens
 
 OUTPUT = "probabilities"
 """Name of the one output of every exported file."""
 
-ACTIVATIONS = {
-    # Written out: converters to TFLite fuse it into one GELU, and those to ONNX know no other form of it.
-    "gelu": lambda x: 0.5 * x * (1.0 + tf.math.erf(x * 0.7071067811865476)),
-    "gelu_tanh": lambda x: tf.nn.gelu(x, approximate=True),
-    "quick_gelu": lambda x: x * tf.sigmoid(1.702 * x),
-}
 
-
-class ExportGraph(tf.Module):
+class ExportGraph(Writer):
     """A network as a function of images.
 
     Args:
@@ -41,161 +36,79 @@ class ExportGraph(tf.Module):
     """
 
     def __init__(self, network: Network, *, batch: int | None = None, integer: bool = False, softmax: bool = True):
-        super().__init__(name=network.name.replace("/", "_"))
+        super().__init__(network.name, integer=integer)
         if integer and batch != 1:
             raise ValueError(f"The writing for integer kernels takes one image at a time, not a batch of {batch}.")
         self.network = network
-        self.batch = batch
-        self.integer = integer
         self.softmax = softmax
         self.input_shape = (batch, *network.image_size, network.channels)
         self.output_shape = (batch, len(network.head.linear.bias))
-        self._path: list[str] = []
-        self._stored: dict[str, tf.Variable] = {}
 
     def __call__(self, image: tf.Tensor) -> tf.Tensor:
         """(B, H, W, channels) -> (B, C)."""
-        tokens, count = self._embed(image), self.network.num_tokens
+        tokens = self._embed(image)
         for index, block in enumerate(self.network.blocks):
-            with self._scope(f"block_{index}"):
-                tokens, count = self._block(tokens, count, block)
-        with self._scope("head"):
-            logits = self._classify(tokens, count, self.network.head)
+            with self.scope(f"block_{index}"):
+                tokens = self._block(tokens, block)
+        with self.scope("head"):
+            logits = classify(self, tokens, self.network.head, self.network.prefix)
         return tf.nn.softmax(logits, name=OUTPUT) if self.softmax else logits
 
-    @contextmanager
-    def _scope(self, name: str) -> Iterator[None]:
-        """Names of operations and variables within: what sets a layer of a file apart from another one."""
-        self._path.append(name)
-        with tf.name_scope(name):
-            yield
-        self._path.pop()
-
-    def _variable(self, name: str, value: np.ndarray) -> tf.Variable:
-        # Variables and not constants: a graph with constants of more than 2 GB cannot be stored.
-        path = "/".join((*self._path, name))
-        if path not in self._stored:
-            with tf.init_scope():
-                self._stored[path] = tf.Variable(value, trainable=False, name=name)
-        return self._stored[path]
-
-    def _linear(self, x: tf.Tensor, name: str, *maps: Linear) -> tf.Tensor:
-        """Several maps of the same inputs are one product, its outputs side by side."""
-        with self._scope(name):
-            kernel = self._variable("kernel", np.concatenate([m.kernel for m in maps], axis=1))
-            bias = self._variable("bias", np.concatenate([m.bias for m in maps]))
-            return tf.matmul(x, kernel) + bias
-
-    def _norm(self, x: tf.Tensor, name: str, norm: Norm) -> tf.Tensor:
-        with self._scope(name):
-            if not norm.zero_mean:
-                x = x - tf.reduce_mean(x, -1, keepdims=True)
-            x = x * tf.math.rsqrt(self._variance(x, norm))
-            if norm.scale is not None:
-                x = x * self._variable("scale", norm.scale) + self._variable("shift", norm.shift)
-            return x
-
-    def _variance(self, x: tf.Tensor, norm: Norm) -> tf.Tensor:
-        """(..., D) with a mean of zero -> (..., 1), with epsilon."""
-        weights = np.ones(x.shape[-1]) if norm.stretch is None else norm.stretch.astype("float64") ** 2
-        if self.integer:
-            # As a product with a column: integer kernels sum in 32 bits and round once.
-            column = (weights / len(weights)).astype("float32")[:, None]
-            return self._linear(x * x, "variance", Linear(column, np.full(1, norm.epsilon, "float32")))
-        squares = x * x if norm.stretch is None else x * x * self._variable("weights", weights.astype("float32"))
-        return tf.reduce_mean(squares, -1, keepdims=True) + norm.epsilon
-
-    def _embed(self, image: tf.Tensor) -> tf.Tensor:
+    def _embed(self, image: tf.Tensor) -> Tokens:
         net = self.network
-        width = net.start.shape[1]
-        with self._scope("patch_embedding"):
+        width, images = net.start.shape[1], self.input_shape[0] or -1
+        with self.scope("patch_embedding"):
             if net.patch > 1:
                 image = tf.nn.space_to_depth(image, net.patch)
-            tokens = self._linear(tf.reshape(image, (-1, len(net.patches.kernel))), "projection", net.patches)
-        with self._scope("tokens"):
-            tokens = tf.reshape(tokens, (self._images, net.num_tokens - net.prefix, width))
+            values = self.linear(tf.reshape(image, (-1, len(net.patches.kernel))), "projection", net.patches)
+        with self.scope("tokens"):
+            values = tf.reshape(values, (images, net.num_tokens - net.prefix, width))
             if net.prefix:
-                tokens = tf.pad(tokens, ((0, 0), (net.prefix, 0), (0, 0)))
-            tokens = tf.reshape(tokens + self._variable("start", net.start), (-1, width))
+                values = tf.pad(values, ((0, 0), (net.prefix, 0), (0, 0)))
+            values = tf.reshape(values + self.variable("start", net.start), (-1, width))
         if net.patch_norm:
-            tokens = self._norm(tokens, "patch_norm", net.patch_norm)
+            values = self.norm(values, "patch_norm", net.patch_norm)
         if net.centre:
-            tokens = tokens - tf.reduce_mean(tokens, -1, keepdims=True)
+            values = values - tf.reduce_mean(values, -1, keepdims=True)
         if net.shrink is not None:
-            tokens = tokens * self._variable("shrink", net.shrink)
-        return tokens
+            values = values * self.variable("shrink", net.shrink)
+        return Tokens(values, images, net.num_tokens)
 
-    @property
-    def _images(self) -> int:
-        """The batch, as reshaping takes it."""
-        return -1 if self.batch is None else self.batch
+    def _block(self, tokens: Tokens, block: Block) -> Tokens:
+        normed = self.norm(tokens.values, "norm1", block.norm1)
+        with self.scope("attention"):
+            tokens, branch = self._attention(tokens, normed, block)
+        with self.scope("add1"):
+            tokens = replace(tokens, values=tokens.values + branch)
+        if block.merge:
+            with self.scope("merge"):
+                tokens = self._merge(tokens, normed, block)
+        branch = self.perceptron(self.norm(tokens.values, "norm2", block.norm2), block.mlp)
+        with self.scope("add2"):
+            return replace(tokens, values=tokens.values + branch)
 
-    def _first(self, tokens: tf.Tensor, count: int, keep: int) -> tf.Tensor:
-        """The first tokens of every image."""
-        width = tokens.shape[-1]
-        return tf.reshape(tf.reshape(tokens, (self._images, count, width))[:, :keep], (-1, width))
-
-    def _block(self, tokens: tf.Tensor, count: int, block: Block) -> tuple[tf.Tensor, int]:
-        normed = self._norm(tokens, "norm1", block.norm1)
-        attention = block.attention
-        with self._scope("attention"):
-            if block.keep is None:
-                kept = count
-                maps = (attention.query, attention.key, attention.value)
-                query, key, value = tf.split(self._linear(normed, "qkv", *maps), 3, axis=-1)
-            else:
-                kept = block.keep
-                tokens = self._first(tokens, count, kept)
-                query = self._linear(self._first(normed, count, kept), "query", attention.query)
-                key, value = tf.split(self._linear(normed, "key_value", attention.key, attention.value), 2, axis=-1)
-            mixed = self._attend(query, key, value, kept, count, attention)
-            branch = self._linear(mixed, "projection", attention.projection)
-        with self._scope("add1"):
-            tokens = tokens + branch
-        branch = self._perceptron(self._norm(tokens, "norm2", block.norm2), block.mlp)
-        with self._scope("add2"):
-            return tokens + branch, kept
-
-    def _attend(self, query, key, value, queries: int, count: int, attention) -> tf.Tensor:
-        attend = flat_attention if self.integer else batched_attention
-        bias = None if attention.bias is None else self._variable("bias", attention.bias[:, :, :queries])
-        return attend(query, key, value, attention, images=self._images, queries=queries, count=count, bias=bias)
-
-    def _perceptron(self, x: tf.Tensor, mlp: Perceptron) -> tf.Tensor:
-        with self._scope("mlp"):
-            if mlp.gate:
-                gate, hidden = tf.split(self._linear(x, "expand", mlp.gate, mlp.expand), 2, axis=-1)
-                with self._scope("activation"):
-                    hidden = gate * tf.sigmoid(gate) * hidden
-            else:
-                hidden = self._linear(x, "expand", mlp.expand)
-                with self._scope("activation"):
-                    hidden = ACTIVATIONS[mlp.activation](hidden)
-            if mlp.norm:
-                hidden = self._norm(hidden, "norm", mlp.norm)
-            return self._linear(hidden, "contract", mlp.contract)
-
-    def _classify(self, tokens: tf.Tensor, count: int, head: Classifier) -> tf.Tensor:
-        width = tokens.shape[-1]
-        if head.pooling == "token":
-            features = self._norm(self._first(tokens, count, head.tokens), "norm", head.norm)
-            features = tf.reshape(features, (-1, head.tokens * width))
+    def _attention(self, tokens: Tokens, normed: tf.Tensor, block: Block) -> tuple[Tokens, tf.Tensor]:
+        """The tokens that go on, and what attention adds to them."""
+        attention, kept = block.attention, tokens
+        if block.keep is None:
+            maps = (attention.query, attention.key, attention.value)
+            query, key, value = tf.split(self.linear(normed, "qkv", *maps), 3, axis=-1)
         else:
-            features = tokens if head.norm_after else self._norm(tokens, "norm", head.norm)
-            with self._scope("pool"):
-                if head.map:
-                    features = self._map_pool(features, count, head.map)
-                else:
-                    features = tf.reshape(features, (self._images, count, width))[:, self.network.prefix :]
-                    features = tf.reduce_mean(features, axis=1)
-            if head.norm_after:
-                features = self._norm(features, "norm", head.norm)
-        return self._linear(features, "linear", head.linear)
+            kept = Tokens(tokens.first(block.keep), tokens.images, block.keep)
+            query = self.linear(tokens.first(block.keep, normed), "query", attention.query)
+            key, value = tf.split(self.linear(normed, "key_value", attention.key, attention.value), 2, axis=-1)
+        mixed = attend(self, query, key, value, attention, tokens, kept.count)
+        return kept, self.linear(mixed, "projection", attention.projection)
 
-    def _map_pool(self, tokens: tf.Tensor, count: int, pooling: MapPooling) -> tf.Tensor:
-        attention = pooling.attention
-        key, value = tf.split(self._linear(tokens, "key_value", attention.key, attention.value), 2, axis=-1)
-        query = self._variable("query", pooling.query)
-        pooled = self._attend(query, key, value, 1, count, attention)
-        pooled = self._linear(pooled, "projection", attention.projection)
-        return pooled + self._perceptron(self._norm(pooled, "norm", pooling.norm), pooling.mlp)
+    def _merge(self, tokens: Tokens, normed: tf.Tensor, block: Block) -> Tokens:
+        """As `keras_vit.layers.EncoderBlock` does between its branches."""
+        values = tokens.unfolded()
+        if block.attention.rotary is not None or block.attention.bias is not None:
+            origins = tf.eye(tokens.count)[None] if tokens.origins is None else tokens.origins
+            origins = tf.broadcast_to(origins, (*tf.unstack(tf.shape(values))[:2], origins.shape[-1]))
+            values = tf.concat([values, origins], axis=-1)
+        metric = tokens.unfolded(self.linear(normed, "metric", block.metric))
+        merged, sizes = merge_tokens(values, metric, tokens.sizes, count=block.merge, prefix=self.network.prefix)
+        origins = merged[..., tokens.width :] if merged.shape[-1] > tokens.width else None
+        values = tf.reshape(merged[..., : tokens.width], (-1, tokens.width))
+        return Tokens(values, tokens.images, tokens.count - block.merge, sizes, origins)

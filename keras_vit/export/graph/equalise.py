@@ -31,14 +31,14 @@ class _Observed(ExportGraph):
         self.seen: dict[str, tf.Tensor] = {}
 
     def _record(self, name: str, x: tf.Tensor) -> tf.Tensor:
-        self.seen["/".join((*self._path, name))] = tf.reduce_max(tf.abs(x), axis=0)
+        self.seen[self.path(name)] = tf.reduce_max(tf.abs(x), axis=0)
         return x
 
-    def _norm(self, x: tf.Tensor, name: str, norm: Norm) -> tf.Tensor:
-        return super()._norm(self._record(name, x), name, norm)
+    def norm(self, x: tf.Tensor, name: str, norm: Norm) -> tf.Tensor:
+        return super().norm(self._record(name, x), name, norm)
 
-    def _linear(self, x: tf.Tensor, name: str, *maps: Linear) -> tf.Tensor:
-        return self._record(name, super()._linear(x, name, *maps))
+    def linear(self, x: tf.Tensor, name: str, *maps: Linear) -> tf.Tensor:
+        return self._record(name, super().linear(x, name, *maps))
 
 
 def observe(network: Network, images: np.ndarray, batch: int = 8) -> Ranges:
@@ -153,6 +153,7 @@ def _stretch_block(block: Block, stretch: np.ndarray) -> Block:
             gate=mlp.gate.of_stretched(stretch) if mlp.gate else None,
             contract=mlp.contract.before_scale(1 / stretch),
         ),
+        metric=block.metric.of_stretched(stretch) if block.metric else None,
     )
 
 

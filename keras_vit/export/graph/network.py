@@ -111,7 +111,8 @@ class Block:
 
     Attributes:
         keep: only this many of the first tokens are computed and passed on; None for all.
-        merge: tokens that are merged away after the attention.
+        merge: patch tokens that are merged into others after the attention.
+        metric: D -> d, what of the first normalisation's outputs tells which are alike; None where none are merged.
     """
 
     norm1: Norm
@@ -120,6 +121,7 @@ class Block:
     mlp: Perceptron
     keep: int | None = None
     merge: int = 0
+    metric: Linear | None = None
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,8 @@ def prune_last_block(network: Network) -> Network:
     if network.head.pooling != "token":
         return network
     *blocks, last = network.blocks
-    return replace(network, blocks=(*blocks, replace(last, keep=network.head.tokens)))
+    last = replace(last, keep=network.head.tokens, merge=0, metric=None)
+    return replace(network, blocks=(*blocks, last))
 
 
 def _fold_block(block: Block) -> Block:
@@ -87,6 +88,7 @@ def _fold_block(block: Block) -> Block:
         attention=_fold_into_attention(block.attention, block.norm1),
         norm2=_bare(block.norm2),
         mlp=_fold_into_mlp(block.mlp, block.norm2),
+        metric=block.metric.after_affine(block.norm1.scale, block.norm1.shift) if block.metric else None,
     )
 
 
