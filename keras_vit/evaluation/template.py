@@ -53,7 +53,7 @@ figcaption { color: var(--faint); margin-bottom: .4rem; overflow-wrap: anywhere;
 .picture img { display: block; height: auto; max-width: 100%; margin: 0 auto; }
 pre { overflow-x: auto; background: var(--panel); border-radius: 8px; padding: .9rem; font-size: .85rem; }
 footer { color: var(--faint); font-size: .85rem; padding-top: 1.5rem; padding-bottom: 2rem; }
-</style>
+$style</style>
 </head>
 <body>
 <header>

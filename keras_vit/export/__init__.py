@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from keras_vit.export.errors import ExportFailed, ExportMissed
-from keras_vit.export.formats import AGREEMENT, FORMATS, MAX_ERROR
+from keras_vit.export.formats import FORMATS, MAX_DROP, MAX_ERROR
 from keras_vit.export.graph import export_graph, float32_copy
 from keras_vit.export.report import print_table
 from keras_vit.export.ship import DEFAULT_FORMATS, export
 
 __all__ = [
-    "AGREEMENT",
     "DEFAULT_FORMATS",
     "FORMATS",
+    "MAX_DROP",
     "MAX_ERROR",
     "ExportFailed",
     "ExportMissed",

@@ -8,10 +8,17 @@ from functools import cached_property
 from pathlib import Path
 
 import keras
+import numpy as np
 
+from keras_vit.data import Examples, eval_dataset
+from keras_vit.errors import InputError
 from keras_vit.export.graph import ExportGraph, Network, optimise, read
 from keras_vit.export.tflite import write_tflite
+from keras_vit.export.verify import spread
 from keras_vit.preprocessing import Preprocessing
+
+CALIBRATION_IMAGES = 128
+"""So many images show a network's ranges."""
 
 
 @dataclass
@@ -23,15 +30,30 @@ class Material:
         class_names: C names.
         preprocessing: the model's record.
         folder: where intermediate files lie; it does not outlive the export.
-        calibration: .npy file of uint8 images (n, H, W, channels) that quantisers may look at, or None.
+        calibration: images that quantisers may look at, or None.
     """
 
     model: keras.Model
     class_names: Sequence[str]
     preprocessing: Preprocessing
     folder: Path
-    calibration: Path | None = None
-    _floats: dict[bool, Path] = field(default_factory=dict)
+    calibration: Examples | None = None
+    _floats: dict[str, Path] = field(default_factory=dict)
+
+    @cached_property
+    def calibration_images(self) -> Path:
+        """.npy file of uint8 images (n, H, W, channels).
+
+        Raises:
+            InputError: there are none.
+        """
+        if not self.calibration:
+            raise InputError("Integer formats need images to measure their ranges on: give calibration images.")
+        examples = spread(self.calibration, CALIBRATION_IMAGES)
+        batches = eval_dataset(examples, self.preprocessing, num_classes=1, batch_size=32)
+        path = self.folder / "calibration.npy"
+        np.save(path, np.concatenate([images.numpy().astype("uint8") for images, _ in batches]))
+        return path
 
     @cached_property
     def network(self) -> Network:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 from importlib import metadata
 from pathlib import Path
 
@@ -16,18 +17,28 @@ from keras_vit.export.verify import Reference
 from keras_vit.preprocessing import Preprocessing
 from keras_vit.version import __version__
 
+METRICS = {"top1": "top-1", "miou": "mIoU", "ap": "AP"}
+"""How a metric's name is written for people."""
+
+SUMMARY = (
+    *("file", "format", "ok", "size_bytes", "latency_ms", "agreement", "metric", "metric_source"),
+    *("max_error", "mean_error", "kl", "peak_memory_bytes", "load_ms"),
+)
+"""The figures of an artefact that are one number, for tables."""
+
 
 def source_entry(model: keras.Model, preprocessing: Preprocessing, reference: Reference, threads: int) -> dict:
-    """The report's `source`: the model, the images it was judged on, and the versions and threads that judged it."""
+    """The report's `source`: the model, the images it was judged on, and the versions and machine that judged it."""
     return {
         "model": model.name,
         "parameters": model.count_params(),
         "precision": _precision(model),
         "preprocessing": preprocessing.to_dict(),
-        "metric_name": "top1",
-        "metric": reference.top1,
+        "metric_name": reference.metric.name,
+        "metric": reference.score,
         "images": len(reference.labels),
         "device": "cpu",
+        "processor": _processor(),
         "threads": threads,
         "versions": {
             "keras_vit": __version__,
@@ -51,28 +62,46 @@ def print_table(report: dict, console: Console | None = None) -> None:
         console: where to; standard output by default.
     """
     source = report["source"]
+    metric = METRICS.get(source["metric_name"], source["metric_name"])
+    threads = sorted({count for entry in report["artifacts"] for count in entry["latency"]}, key=int)
     table = Table(
-        title=f"{source['model']}, {source['images']} validation images, top-1 {source['metric']:.1%}",
-        caption=f"ms: median of single-image calls on the CPU, {source['threads']} thread(s)",
+        title=f"{source['model']}, {source['images']} validation images, {metric} {source['metric']:.1%}",
+        caption="points: change of the score; KL in nats; ms: median of single-image calls on the CPU, by threads; "
+        "RAM: peak above the bare runtime's",
         box=SIMPLE_HEAD,
         pad_edge=False,
         collapse_padding=True,
     )
-    table.add_column("file", no_wrap=True)
-    for heading in ("MB", "max error", "mean error", "agrees", "top-1", "ms", "verdict"):
-        table.add_column(heading, justify="right")
+    table.add_column("file", overflow="fold")
+    for heading in ("MB", "max error", "KL", "agrees", metric, "points", *(f"ms, {n}" for n in threads), "RAM MB"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
     for entry in report["artifacts"]:
-        errors = [entry["max_error"], entry["mean_error"]]
         table.add_row(
             entry["file"],
             f"{entry['size_bytes'] / 1e6:.2f}",
-            *("not finite" if error is None else f"{error:.0e}" for error in errors),
+            *("not finite" if entry[key] is None else f"{entry[key]:.0e}" for key in ("max_error", "kl")),
             f"{entry['agreement']:.1%}",
             f"{entry['metric']:.1%}",
-            f"{entry['latency_ms']:.3g}",
-            "ok" if entry["ok"] else "missed" if entry["kept"] else "deleted",
+            f"{100 * (entry['metric'] - entry['metric_source']):+.2f}",
+            *(f"{entry['latency'][n]['median_ms']:.3g}" if n in entry["latency"] else "" for n in threads),
+            "" if entry["peak_memory_bytes"] is None else f"{entry['peak_memory_bytes'] / 1e6:.0f}",
+            verdict(entry),
         )
     (console or Console()).print(table)
+
+
+def verdict(entry: dict) -> str:
+    """What became of an artefact: `ok`, `missed` its tolerance but kept, or `deleted`."""
+    return "ok" if entry["ok"] else "missed" if entry["kept"] else "deleted"
+
+
+def _processor() -> str:
+    """The processor's name: a latency means nothing without it."""
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text(errors="replace").splitlines() if told.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _precision(model: keras.Model) -> str:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import keras
+import numpy as np
 from rich.console import Console
 
 from keras_vit.backend import require_tensorflow
@@ -18,8 +19,10 @@ from keras_vit.build import preprocessing_of
 from keras_vit.data import Examples
 from keras_vit.errors import InputError
 from keras_vit.export.errors import ExportFailed, ExportMissed
-from keras_vit.export.formats import AGREEMENT, FORMATS, MAX_ERROR, Tolerance, check_formats
+from keras_vit.export.formats import FORMATS, MAX_DROP, MAX_ERROR, Tolerance, check_formats
 from keras_vit.export.material import Material
+from keras_vit.export.page import PAGE, write_page
+from keras_vit.export.progress import Advance, bar
 from keras_vit.export.report import source_entry, write_report
 from keras_vit.export.verify import make_reference, measure, spread
 
@@ -36,8 +39,9 @@ def export(
     validation: Examples,
     formats: str | Sequence[str] = DEFAULT_FORMATS,
     allow_drop: bool = False,
+    calibration: Examples | None = None,
     max_error: float = MAX_ERROR,
-    agreement: float = AGREEMENT,
+    max_drop: float = MAX_DROP,
     limit: int = 1000,
     threads: int | None = None,
     progress: bool = True,
@@ -50,21 +54,24 @@ def export(
 
     Args:
         model: a classifier of this package, pixels (B, H, W, channels) -> logits (B, C).
-        out: folder; made when it is missing. Gets the artefacts, `labels.txt` (one class a line) and `report.json`,
-            which describes this call's artefacts.
+        out: folder; made when it is missing. Gets the artefacts, `labels.txt` (one class a line), and `report.json`
+            and `report.html`, which describe this call's artefacts.
         class_names: C names.
         validation: labelled images that the files are judged on.
         formats: names of the table `FORMATS`.
         allow_drop: keep artefacts that miss their tolerance, marked `"ok": false`.
+        calibration: images that quantisers look at, from the training split: they must not be those that the files
+            are judged on. At most `CALIBRATION_IMAGES` are used, evenly spaced. Only integer formats need them.
         max_error: largest error of any probability in a float file.
-        agreement: smallest share of images on which a quantised file must choose the model's class.
+        max_drop: accuracy that a quantised file may lose, in points.
         limit: at most so many images, evenly spaced over the validation set.
         threads: of the runtimes while measuring; None takes the machine's cores, at most 4.
         progress: print a line a stage.
 
     Returns:
         The report: `{"source": {...}, "artifacts": [{"file", "format", "ok", "kept", "max_error", "mean_error",
-        "agreement", "metric", "metric_source", "size_bytes", "latency_ms", "signatures"}, ...]}`.
+        "agreement", "metric", "metric_source", "size_bytes", "latency_ms", ...}, ...]}`; see `verify.measure` for the
+        rest of an artefact's figures.
 
     Raises:
         InputError: unknown format, class names or labels that do not fit the model, a model without a preprocessing
@@ -79,27 +86,30 @@ def export(
     if limit < 1:
         raise InputError(f"limit is the number of images to compare on, at least 1, not {limit}.")
     threads = threads or min(4, os.cpu_count() or 1)
-    tolerances = {False: Tolerance(max_error=max_error), True: Tolerance(agreement=agreement)}
+    tolerances = {False: Tolerance(max_error=max_error), True: Tolerance(max_drop=max_drop / 100)}
     console = Console(quiet=not progress)
     # Absolute, because the runtimes are started in a folder of their own.
     out = Path(out).absolute()
 
     with _staging(out) as folder:
-        with _stage(console, "source model on validation images"):
-            reference = make_reference(model, spread(validation, limit), preprocessing, folder)
-        material = Material(model, class_names, preprocessing, folder)
+        with _stage(console, "source model on validation images") as advance:
+            reference = make_reference(model, spread(validation, limit), preprocessing, folder, progress=advance)
+        material = Material(model, class_names, preprocessing, folder, calibration)
         artifacts, missed = [], []
         for name in names:
             row = FORMATS[name]
             with _stage(console, f"{name}: converting"):
                 row.write(material, folder / row.file)
-            with _stage(console, f"{name}: running in its own runtime"):
-                figures = measure(folder / row.file, row.runner, row.inputs, reference, threads=threads)
+            with _stage(console, f"{name}: running in its own runtime") as advance:
+                figures = measure(
+                    folder / row.file, row.runner, row.inputs, reference, threads=threads, progress=advance
+                )
             misses = tolerances[row.quantized].misses(figures)
             missed += [f"{row.file}: {miss}" for miss in misses]
             kept = allow_drop or not misses
             artifacts.append({"file": row.file, "format": name, "ok": not misses, "kept": kept, **figures})
         report = {"source": source_entry(model, preprocessing, reference, threads), "artifacts": artifacts}
+        write_page(report, folder, class_names=class_names, images=np.load(reference.inputs["images"], mmap_mode="r"))
         _publish(report, class_names, folder, out)
     if missed and not allow_drop:
         raise ExportMissed(
@@ -156,10 +166,10 @@ def _staging(out: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _stage(console: Console, text: str) -> Iterator[None]:
+def _stage(console: Console, text: str) -> Iterator[Advance]:
     start = time.monotonic()
-    with console.status(text):
-        yield
+    with bar(console, text) as advance:
+        yield advance
     console.print(f"{text}: {time.monotonic() - start:.1f} s")
 
 
@@ -172,8 +182,8 @@ def _publish(report: dict, class_names: Sequence[str], folder: Path, out: Path) 
     for entry in report["artifacts"]:
         _put(folder / entry["file"], out / entry["file"], entry["kept"], attic=folder)
         (out / f"{entry['file']}.log").unlink(missing_ok=True)
-    os.replace(folder / LABELS, out / LABELS)
-    os.replace(folder / REPORT, out / REPORT)
+    for name in (LABELS, PAGE, REPORT):
+        os.replace(folder / name, out / name)
 
 
 def _put(new: Path, place: Path, kept: bool, attic: Path) -> None:

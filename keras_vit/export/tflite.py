@@ -7,6 +7,7 @@ from pathlib import Path
 
 from keras_vit.export.errors import ExportFailed
 from keras_vit.export.graph import OUTPUT, ExportGraph
+from keras_vit.export.inspect import obstacles
 from keras_vit.export.process import RUNNERS, run_script
 
 WEIGHTS = ("float32", "float16", "int8-dynamic")
@@ -50,29 +51,3 @@ def write_tflite(graph: ExportGraph, path: Path, *, weights: str = "float32") ->
             f"{path.name} would not run everywhere because it has {', '.join(found)}: write these parts of the model "
             "with operations that TFLite has, or leave this format out."
         )
-
-
-def obstacles(path: Path) -> list[str]:
-    """What would keep a TFLite file from running on a runtime with built-in operators only.
-
-    Args:
-        path: of the file.
-
-    Returns:
-        For instance `["the custom operator FlexErf"]` or `["an unknown dimension in its tensor image"]`; empty when
-        all is well.
-    """
-    from ai_edge_litert import schema_py_generated as schema
-
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(path.read_bytes(), 0))
-    custom = [code for code in model.operatorCodes if code.builtinCode == schema.BuiltinOperator.CUSTOM]
-    unknown = [
-        tensor
-        for subgraph in model.subgraphs
-        for tensor in subgraph.tensors
-        if tensor.shapeSignature is not None and -1 in tensor.shapeSignature
-    ]
-    return [
-        *(f"the custom operator {code.customCode.decode()}" for code in custom),
-        *(f"an unknown dimension in its tensor {tensor.name.decode()}" for tensor in unknown[:3]),
-    ]

@@ -11,9 +11,6 @@ from keras_vit.training.run import EVALUATION, EXPORT, LABELS, PAGE, RECIPE, loa
 SPLITS = {"test": "test", "val": "validation"}
 """The split whose details are shown is the first of these that the run has."""
 
-DETAILS = ("kept", "signatures")
-"""What `report.json` says of an exported file and the page's table leaves out."""
-
 
 def write_page(folder: Path) -> None:
     """Writes `report.html` from the run's metrics, pictures and, once there are any, exported files.
@@ -21,6 +18,9 @@ def write_page(folder: Path) -> None:
     Raises:
         InputError: no finished run in the folder.
     """
+    # Here and not above: exporting needs TensorFlow, and reads of a run do not.
+    from keras_vit.export.report import SUMMARY
+
     run = load_run(folder)
     split = next((split for split in SPLITS if split in run.metrics), None)
     details = folder / EVALUATION
@@ -45,6 +45,6 @@ def write_page(folder: Path) -> None:
         figures=run.metrics,
         per_class=rows,
         pictures=pictures,
-        artifacts=artifacts and [{key: row[key] for key in row if key not in DETAILS} for row in artifacts],
+        artifacts=artifacts and [{key: row[key] for key in SUMMARY if key in row} for row in artifacts],
         recipe_yaml=(folder / RECIPE).read_text(encoding="utf-8"),
     )

@@ -36,7 +36,7 @@ def kept_nothing(out):
 def test_files(shipped):
     out, report = shipped
     files = {entry["file"] for entry in report["artifacts"]}
-    assert {path.name for path in out.iterdir()} == files | {"labels.txt", "report.json"}
+    assert {path.name for path in out.iterdir()} == files | {"labels.txt", "report.json", "report.html"}
     assert [path.name for path in out.parent.iterdir()] == ["export"]
     assert (out / "labels.txt").read_text().splitlines() == CLASS_NAMES
     assert json.loads((out / "report.json").read_text()) == report
@@ -146,9 +146,11 @@ def test_what_misses_its_tolerance_is_deleted_or_kept_on_request(examples, tmp_p
     assert entry["agreement"] < 0.98
     assert entry["metric"] < entry["metric_source"] == 1.0
 
-    with pytest.raises(ExportMissed, match=f"{name}: it agrees on .* less than 98.0%.*allow_drop") as raised:
+    with pytest.raises(
+        ExportMissed, match=f"{name}: it loses .* points of accuracy.*allow_drop"
+    ) as raised:
         export(model, out, **arguments, progress=False)
-    assert {path.name for path in out.iterdir()} == {"labels.txt", "report.json"}
+    assert {path.name for path in out.iterdir()} == {"labels.txt", "report.json", "report.html"}
     report = json.loads((out / "report.json").read_text())
     assert report == raised.value.report
     assert (report["artifacts"][0]["ok"], report["artifacts"][0]["kept"]) == (False, False)

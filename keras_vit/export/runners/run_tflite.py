@@ -2,51 +2,36 @@
 
 python run_tflite.py MODEL.tflite OUT.npz --images IMAGES.npy --threads 2
 
-IMAGES is (n, H, W, channels), pixels 0..255. OUT gets `serving_default.probabilities` (n, C) and
-`serving_default.latency_ms` (n,), the time of each single-image call after the warm-up.
+The contract is in the docstring of `runners`. Floats in are the pixels 0..255; so are uint8 and int8 through the
+input's own scale and zero point.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
-import time
+from pathlib import Path
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-WARM_UP = 3
+sys.path.insert(0, str(Path(__file__).parent))
+
+from harness import Signature, dequantize, main, quantize
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model")
-    parser.add_argument("out")
-    parser.add_argument("--images", required=True)
-    parser.add_argument("--threads", type=int, default=1)
-    arguments = parser.parse_args()
+def load(path: str, threads: int) -> dict[str, Signature]:
+    """The file's first input and output, whatever they are called: not every converter writes signatures."""
+    interpreter = Interpreter(model_path=path, num_threads=threads)
+    interpreter.allocate_tensors()
+    given, result = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
 
-    images = np.load(arguments.images, mmap_mode="r")
-    interpreter = Interpreter(model_path=arguments.model, num_threads=arguments.threads)
-    run = interpreter.get_signature_runner("serving_default")
-    probabilities, latency = [], []
-    for index in [0] * WARM_UP + list(range(len(images))):
-        image = images[index : index + 1].astype("float32")
-        start = time.perf_counter()
-        outputs = run(image=image)
-        latency.append(1000 * (time.perf_counter() - start))
-        probabilities.append(outputs["probabilities"][0])
-    np.savez(
-        arguments.out,
-        **{
-            "serving_default.probabilities": np.stack(probabilities[WARM_UP:]),
-            "serving_default.latency_ms": np.array(latency[WARM_UP:]),
-        },
-    )
-    foreign = {"keras_vit", "keras", "tensorflow"} & set(sys.modules)
-    if foreign:
-        sys.exit(f"not a clean process: {', '.join(sorted(foreign))} was imported")
+    def call(images: np.ndarray) -> np.ndarray:
+        interpreter.set_tensor(given["index"], quantize(images, given["dtype"], *given["quantization"]))
+        interpreter.invoke()
+        return dequantize(interpreter.get_tensor(result["index"]), *result["quantization"])
+
+    return {"serving_default": Signature(call, batch=int(given["shape"][0]))}
 
 
 if __name__ == "__main__":
-    main()
+    main(load, foreign=("keras_vit", "keras", "tensorflow"), usage=__doc__)
