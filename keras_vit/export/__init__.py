@@ -5,6 +5,7 @@ from __future__ import annotations
 from keras_vit.export.errors import ExportFailed, ExportMissed
 from keras_vit.export.formats import FORMATS, MAX_DROP, MAX_ERROR
 from keras_vit.export.graph import export_graph, float32_copy
+from keras_vit.export.metadata import Metadata, add_metadata, read_metadata
 from keras_vit.export.report import print_table
 from keras_vit.export.ship import DEFAULT_FORMATS, export
 
@@ -15,8 +16,11 @@ __all__ = [
     "MAX_ERROR",
     "ExportFailed",
     "ExportMissed",
+    "Metadata",
+    "add_metadata",
     "export",
     "export_graph",
     "float32_copy",
     "print_table",
+    "read_metadata",
 ]

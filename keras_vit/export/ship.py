@@ -21,10 +21,12 @@ from keras_vit.errors import InputError
 from keras_vit.export.errors import ExportFailed, ExportMissed
 from keras_vit.export.formats import FORMATS, MAX_DROP, MAX_ERROR, Tolerance, check_formats
 from keras_vit.export.material import Material
+from keras_vit.export.metadata import add_metadata
 from keras_vit.export.page import PAGE, write_page
 from keras_vit.export.progress import Advance, bar
 from keras_vit.export.report import source_entry, write_report
 from keras_vit.export.verify import make_reference, measure, spread
+from keras_vit.version import __version__
 
 DEFAULT_FORMATS = ("saved_model", "tflite", "tflite-int8-dynamic")
 REPORT = "report.json"
@@ -42,6 +44,8 @@ def export(
     calibration: Examples | None = None,
     max_error: float = MAX_ERROR,
     max_drop: float = MAX_DROP,
+    description: str = "",
+    license: str = "",
     limit: int = 1000,
     threads: int | None = None,
     progress: bool = True,
@@ -64,6 +68,8 @@ def export(
             are judged on. At most `CALIBRATION_IMAGES` are used, evenly spaced. Only integer formats need them.
         max_error: largest error of any probability in a float file.
         max_drop: accuracy that a quantised file may lose, in points.
+        description: of the model, for the metadata of its files.
+        license: of its weights, likewise.
         limit: at most so many images, evenly spaced over the validation set.
         threads: of the runtimes while measuring; None takes the machine's cores, at most 4.
         progress: print a line a stage.
@@ -100,6 +106,7 @@ def export(
             row = FORMATS[name]
             with _stage(console, f"{name}: converting"):
                 row.write(material, folder / row.file)
+                _describe(folder / row.file, material, license=license, description=description)
             with _stage(console, f"{name}: running in its own runtime") as advance:
                 figures = measure(
                     folder / row.file, row.runner, row.inputs, reference, threads=threads, progress=advance
@@ -118,6 +125,20 @@ def export(
             report,
         )
     return report
+
+
+def _describe(path: Path, material: Material, *, license: str, description: str) -> None:
+    """Puts what phone SDKs want to know of a TFLite file into it."""
+    if path.suffix == ".tflite":
+        add_metadata(
+            path,
+            name=material.model.name,
+            class_names=material.class_names,
+            preprocessing=material.preprocessing,
+            description=description or f"{material.model.name}, {len(material.class_names)} classes",
+            version=__version__,
+            license=license,
+        )
 
 
 def _check_classes(model: keras.Model, class_names: Sequence[str], validation: Examples) -> None:

@@ -18,6 +18,7 @@ from keras_vit.export.graph.network import (
     Norm,
     Perceptron,
 )
+from keras_vit.export.graph.reduction import mean_head
 from keras_vit.layers import (
     MLP,
     AttentionPooling,
@@ -119,13 +120,8 @@ def _block(block: EncoderBlock) -> Block:
         scale1, scale2 = (_array(layer.gamma) for layer in (block.scale1, block.scale2))
         attention = replace(attention, projection=attention.projection.before_scale(scale1))
         mlp = replace(mlp, contract=mlp.contract.before_scale(scale2))
-    metric = _mean_head(attention.key, attention.num_heads) if block.merged else None
+    metric = mean_head(attention.key, attention.num_heads) if block.merged else None
     return Block(_norm(block.norm1), attention, _norm(block.norm2), mlp, merge=block.merged, metric=metric)
-
-
-def _mean_head(key: Linear, heads: int) -> Linear:
-    """The mean of the keys over the heads: one map of its own, which no rescaling of keys can change."""
-    return Linear(key.kernel.reshape(len(key.kernel), heads, -1).mean(1), key.bias.reshape(heads, -1).mean(0))
 
 
 def _attention(layer: SelfAttention) -> Attention:
