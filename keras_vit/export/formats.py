@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from keras_vit.errors import InputError, suggest
-from keras_vit.export.material import Material
+from keras_vit.export.material import INTEGER_FORM, Form, Material
+from keras_vit.export.quantize import INT16, INTEGER, MIXED, WEIGHT_ONLY, Policy
 from keras_vit.export.saved_model import write_saved_model
 from keras_vit.export.tflite import write_tflite
 
@@ -20,45 +21,19 @@ MAX_DROP = 1.0
 
 
 @dataclass(frozen=True)
-class Tolerance:
-    """What an artefact may lose; a None is not judged.
-
-    Attributes:
-        max_error: largest error of any probability.
-        max_drop: how much smaller the metric may be than the source's, a fraction.
-    """
-
-    max_error: float | None = None
-    max_drop: float | None = None
-
-    def misses(self, figures: dict) -> list[str]:
-        """Why the figures of `verify.measure` are not good enough; empty when they are."""
-        error, drop = figures["max_error"], figures["metric_source"] - figures["metric"]
-        missed = []
-        if error is None:
-            missed.append("its probabilities are not all finite")
-        elif self.max_error is not None and error > self.max_error:
-            missed.append(f"its probabilities are off by up to {error:.2g}, more than {self.max_error:g}")
-        # A hair's breadth for fractions that floating point does not hold exactly: 0.77 - 0.76 is above 0.01.
-        if self.max_drop is not None and drop > self.max_drop + 1e-9:
-            missed.append(f"it loses {100 * drop:.2f} points of accuracy, more than {100 * self.max_drop:g}")
-        return missed
-
-
-@dataclass(frozen=True)
 class Format:
     """One kind of artefact.
 
     Attributes:
         file: name of the file or folder.
-        write: makes it, called as `write(material, path)`.
+        write: makes it, called as `write(material, path)`; None where a search does.
         runner: script of `runners/` that runs it.
         inputs: which inputs the runner takes, see `verify.Reference`.
         quantized: judged by what it loses of the metric instead of by the largest error.
     """
 
     file: str
-    write: Callable[[Material, Path], None]
+    write: Callable[[Material, Path], None] | None
     runner: str = "run_tflite"
     inputs: tuple[str, ...] = ("images",)
     quantized: bool = False
@@ -72,6 +47,10 @@ def _tflite(material: Material, path: Path, *, weights: str) -> None:
     write_tflite(material.graph(batch=1), path, weights=weights)
 
 
+def _quantised(material: Material, path: Path, *, policy: Policy, form: Form = INTEGER_FORM) -> None:
+    material.quantise(path, policy, form)
+
+
 FORMATS = {
     "saved_model": Format("saved_model", _saved_model, "run_saved_model", ("images", "encoded")),
     "tflite": Format("model.tflite", partial(_tflite, weights="float32")),
@@ -79,8 +58,23 @@ FORMATS = {
     "tflite-int8-dynamic": Format(
         "model_int8_dynamic.tflite", partial(_tflite, weights="int8-dynamic"), quantized=True
     ),
+    "tflite-int8": Format("model_int8.tflite", partial(_quantised, policy=INTEGER), quantized=True),
+    "tflite-int8-int16": Format("model_int8_int16.tflite", partial(_quantised, policy=MIXED), quantized=True),
+    "tflite-int16": Format("model_int16.tflite", partial(_quantised, policy=INT16), quantized=True),
+    "tflite-int8-weights": Format(
+        "model_int8_weights.tflite", partial(_quantised, policy=WEIGHT_ONLY, form=Form()), quantized=True
+    ),
+    "tflite-int4-weights": Format(
+        "model_int4_weights.tflite",
+        partial(_quantised, policy=replace(WEIGHT_ONLY, weight_bits=4, weight_clipping="mse"), form=Form()),
+        quantized=True,
+    ),
 }
 """Format name -> its row."""
+
+
+AUTO = Format("model_auto.tflite", None, quantized=True)
+"""What `keras_vit.export.search` finds."""
 
 
 def check_formats(names: str | Sequence[str]) -> list[str]:

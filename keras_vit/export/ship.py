@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -18,19 +15,19 @@ from keras_vit.backend import require_tensorflow
 from keras_vit.build import preprocessing_of
 from keras_vit.data import Examples
 from keras_vit.errors import InputError
-from keras_vit.export.errors import ExportFailed, ExportMissed
-from keras_vit.export.formats import FORMATS, MAX_DROP, MAX_ERROR, Tolerance, check_formats
+from keras_vit.export.errors import ExportMissed
+from keras_vit.export.formats import AUTO, FORMATS, MAX_DROP, MAX_ERROR, check_formats
+from keras_vit.export.guard import Guard
 from keras_vit.export.material import Material
 from keras_vit.export.metadata import add_metadata
-from keras_vit.export.page import PAGE, write_page
-from keras_vit.export.progress import Advance, bar
-from keras_vit.export.report import source_entry, write_report
-from keras_vit.export.verify import make_reference, measure, spread
+from keras_vit.export.page import write_page
+from keras_vit.export.report import source_entry
+from keras_vit.export.search import Search
+from keras_vit.export.staging import publish, stage, staging
+from keras_vit.export.verify import make_reference, spread
 from keras_vit.version import __version__
 
 DEFAULT_FORMATS = ("saved_model", "tflite", "tflite-int8-dynamic")
-REPORT = "report.json"
-LABELS = "labels.txt"
 
 
 def export(
@@ -40,6 +37,7 @@ def export(
     class_names: Sequence[str],
     validation: Examples,
     formats: str | Sequence[str] = DEFAULT_FORMATS,
+    auto: str | None = None,
     allow_drop: bool = False,
     calibration: Examples | None = None,
     max_error: float = MAX_ERROR,
@@ -63,6 +61,9 @@ def export(
         class_names: C names.
         validation: labelled images that the files are judged on.
         formats: names of the table `FORMATS`.
+        auto: also search for the fastest quantised file that holds `max_drop`, `model_auto.tflite`: `"fast"` whatever
+            it is, `"integer"` of integers wherever TFLite has kernels for them. It takes minutes; what was tried is
+            in the report.
         allow_drop: keep artefacts that miss their tolerance, marked `"ok": false`.
         calibration: images that quantisers look at, from the training split: they must not be those that the files
             are judged on. At most `CALIBRATION_IMAGES` are used, evenly spaced. Only integer formats need them.
@@ -92,36 +93,39 @@ def export(
     if limit < 1:
         raise InputError(f"limit is the number of images to compare on, at least 1, not {limit}.")
     threads = threads or min(4, os.cpu_count() or 1)
-    tolerances = {False: Tolerance(max_error=max_error), True: Tolerance(max_drop=max_drop / 100)}
     console = Console(quiet=not progress)
     # Absolute, because the runtimes are started in a folder of their own.
     out = Path(out).absolute()
 
-    with _staging(out) as folder:
-        with _stage(console, "source model on validation images") as advance:
+    with staging(out) as folder:
+        with stage(console, "source model on validation images") as advance:
             reference = make_reference(model, spread(validation, limit), preprocessing, folder, progress=advance)
-        material = Material(model, class_names, preprocessing, folder, calibration)
-        artifacts, missed = [], []
+        material = Material(model, class_names, preprocessing, folder, calibration, threads)
+        guard = Guard(reference, max_error, max_drop / 100, threads, console, allow_drop)
+        artifacts, search = [], None
         for name in names:
             row = FORMATS[name]
-            with _stage(console, f"{name}: converting"):
+            with stage(console, f"{name}: converting"):
                 row.write(material, folder / row.file)
                 _describe(folder / row.file, material, license=license, description=description)
-            with _stage(console, f"{name}: running in its own runtime") as advance:
-                figures = measure(
-                    folder / row.file, row.runner, row.inputs, reference, threads=threads, progress=advance
-                )
-            misses = tolerances[row.quantized].misses(figures)
-            missed += [f"{row.file}: {miss}" for miss in misses]
-            kept = allow_drop or not misses
-            artifacts.append({"file": row.file, "format": name, "ok": not misses, "kept": kept, **figures})
+            artifacts.append(guard.judge(folder / row.file, name, row))
+        if auto:
+            with stage(console, f"searching the fastest file that loses at most {max_drop:g} points") as advance:
+                search = Search(material, reference, max_drop=max_drop / 100, goal=auto, advance=advance)
+                found = search.run()
+                shutil.copyfile(found.file, folder / AUTO.file)
+                _describe(folder / AUTO.file, material, license=license, description=description)
+            artifacts.append({**guard.judge(folder / AUTO.file, "tflite-auto", AUTO), "recipe": found.name})
         report = {"source": source_entry(model, preprocessing, reference, threads), "artifacts": artifacts}
+        if search:
+            report["search"] = [trial.entry() for trial in search.trials]
         write_page(report, folder, class_names=class_names, images=np.load(reference.inputs["images"], mmap_mode="r"))
-        _publish(report, class_names, folder, out)
+        publish(report, class_names, folder, out)
+    missed = [f"{entry['file']}: {miss}" for entry in artifacts for miss in entry["misses"]]
     if missed and not allow_drop:
         raise ExportMissed(
-            f"The export missed its tolerance and was deleted ({'; '.join(missed)}): export other formats, or keep it "
-            "all the same with allow_drop.",
+            f"The export missed its tolerance and was deleted ({'; '.join(missed)}): export other formats, search one "
+            "with auto, or keep it all the same with allow_drop.",
             report,
         )
     return report
@@ -159,57 +163,3 @@ def _check_classes(model: keras.Model, class_names: Sequence[str], validation: E
             f"The validation images have the label {validation.labels.max()}, but the model has {classes} classes, "
             "counted from 0: give images labelled like those it was trained on."
         )
-
-
-@contextmanager
-def _staging(out: Path) -> Iterator[Path]:
-    """A temporary folder next to `out`, gone in the end; the log of a failed stage is rescued from it into `out`."""
-    try:
-        if out.exists() and not (out.is_dir() and os.access(out, os.W_OK)):
-            raise PermissionError(None, "not a folder that may be written")
-        out.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    except OSError as error:
-        raise InputError(
-            f"The export folder {out} cannot be written ({error.strerror}): choose another folder."
-        ) from error
-    try:
-        yield folder
-    except ExportFailed as error:
-        if error.log is None:
-            raise
-        out.mkdir(exist_ok=True)
-        kept = out / error.log.name
-        os.replace(error.log, kept)
-        raise ExportFailed(f"{error} The log is {kept}.", kept) from None
-    finally:
-        shutil.rmtree(folder)
-
-
-@contextmanager
-def _stage(console: Console, text: str) -> Iterator[Advance]:
-    start = time.monotonic()
-    with bar(console, text) as advance:
-        yield advance
-    console.print(f"{text}: {time.monotonic() - start:.1f} s")
-
-
-def _publish(report: dict, class_names: Sequence[str], folder: Path, out: Path) -> None:
-    """Moves what is kept into place: the old report goes first, the new one comes last, so that none is wrong."""
-    (folder / LABELS).write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")
-    write_report(report, folder / REPORT)
-    out.mkdir(exist_ok=True)
-    (out / REPORT).unlink(missing_ok=True)
-    for entry in report["artifacts"]:
-        _put(folder / entry["file"], out / entry["file"], entry["kept"], attic=folder)
-        (out / f"{entry['file']}.log").unlink(missing_ok=True)
-    for name in (LABELS, PAGE, REPORT):
-        os.replace(folder / name, out / name)
-
-
-def _put(new: Path, place: Path, kept: bool, attic: Path) -> None:
-    """Replaces what lies at `place`, a file or a folder, by `new`, or by nothing; the old one goes to the attic."""
-    if place.exists():
-        os.replace(place, attic / f"replaced-{place.name}")
-    if kept:
-        os.replace(new, place)

@@ -1,0 +1,58 @@
+"""THE table of operators: which integer kernels TFLite has, in which version, and what they demand of their tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """What TFLite's kernels can do for one operator.
+
+    Attributes:
+        int8, int16: version of the operator from which on it takes such tensors; None where there is no such kernel.
+        moves: it only moves values: its outputs have the scale and zero point of its input.
+        shared: all its inputs must have the scale and zero point of its output.
+        fixed: bits -> scale and zero point that the kernel demands of its output.
+    """
+
+    int8: int | None
+    int16: int | None
+    moves: bool = False
+    shared: bool = False
+    fixed: dict[int, tuple[float, int]] | None = None
+
+    def version(self, bits: int) -> int | None:
+        """Version for tensors of so many bits, or None."""
+        return {8: self.int8, 16: self.int16}[bits]
+
+
+_UNIT = {8: (1 / 256, -128), 16: (1 / 32768, 0)}
+"""Results between 0 and 1."""
+
+_SYMMETRIC_UNIT = {8: (1 / 128, 0), 16: (1 / 32768, 0)}
+"""Results between -1 and 1."""
+
+KERNELS = {
+    "ADD": Kernel(2, 4),
+    "BATCH_MATMUL": Kernel(2, 3),
+    "CONCATENATION": Kernel(2, 3, shared=True),
+    "FULLY_CONNECTED": Kernel(4, 7),
+    "GELU": Kernel(1, 2),
+    "LOGISTIC": Kernel(2, 3, fixed=_UNIT),
+    "MEAN": Kernel(2, 3),
+    "MUL": Kernel(2, 4),
+    "PAD": Kernel(2, 3, moves=True),
+    "RESHAPE": Kernel(1, 1, moves=True),
+    "RSQRT": Kernel(2, 3),
+    "SLICE": Kernel(2, 4, moves=True),
+    "SOFTMAX": Kernel(2, 3, fixed=_UNIT),
+    "SPACE_TO_DEPTH": Kernel(2, None, moves=True),
+    "SPLIT": Kernel(2, 4, moves=True),
+    "STRIDED_SLICE": Kernel(2, 4, moves=True),
+    "SUB": Kernel(2, 5),
+    "TANH": Kernel(2, 3, fixed=_SYMMETRIC_UNIT),
+    "TRANSPOSE": Kernel(2, 4, moves=True),
+}
+"""Name of an operator -> its row. Operators that are not here stay in float. Versions are those that TFLite's own
+converter writes (tensorflow/compiler/mlir/lite/tools/versioning/op_version.cc)."""
