@@ -132,7 +132,8 @@ def merging_schedule(
         if unknown:
             raise InputError(f"token_merging names block {unknown[0]!r}: there are blocks 0 to {depth - 1}.")
         counts = [counts.get(block, 0) for block in range(depth)]
-    if len(counts) != depth or not all(isinstance(count, int) and count >= 0 for count in counts):
+    right = isinstance(counts, Sequence) and len(counts) == depth
+    if not right or not all(isinstance(count, int) and count >= 0 for count in counts):
         raise InputError(
             f"token_merging is a number of tokens for every block, a list of {depth} such numbers, or block: number "
             f"for some, not {token_merging!r}."

@@ -5,21 +5,30 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from keras_vit.cli.classifier import ARGUMENT, open_classifier, run_of
 from keras_vit.errors import InputError
 
+if TYPE_CHECKING:
+    from keras_vit.data import Data
+    from keras_vit.evaluation import Assessment
+    from keras_vit.training.run import Run
+
 NAME = "evaluate"
-HELP = "Judge a run on a split of its own data or on other images."
+HELP = "Judge a run or an exported file on a split of the run's own data or on other images."
 EXAMPLES = """examples:
   keras-vit evaluate saved_models/run1
   keras-vit evaluate saved_models/run1 --split val
   keras-vit evaluate saved_models/run1 --data new_photos/ --split all --out check/
+  keras-vit evaluate saved_models/run1/export/model.tflite
+  keras-vit evaluate elsewhere/model.onnx --data photos/ --split all
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    parser.add_argument("run_folder", metavar="RUN", help="a run folder")
+    parser.add_argument("classifier", **ARGUMENT)
     parser.add_argument("--data", help="other data than the run's own, in any form that `train` reads")
     parser.add_argument("--split", default="test", choices=("train", "val", "test", "all"), help="default: test")
     parser.add_argument("--out", metavar="FOLDER", help="where pictures go; in RUN/evaluation by default")
@@ -29,51 +38,80 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluates, prints the figures and says where the pictures are."""
-    from keras_vit.cli.tables import print_per_class
-    from keras_vit.data import align, load
     from keras_vit.evaluation.assess import evaluate
-    from keras_vit.files import write_text
-    from keras_vit.training import load_run
-    from keras_vit.training.report import write_page
-    from keras_vit.training.run import EVALUATION, METRICS
+    from keras_vit.export.assess import evaluate_file
+    from keras_vit.export.predictor import Predictor
 
-    found = load_run(arguments.run_folder)
-    settings = found.recipe.data
-    own = arguments.data is None
-    whole = arguments.split == "all"
-    data = align(
-        load(
-            settings.spec if own else arguments.data,
-            val_fraction=0 if whole else settings.val_fraction,
-            test_fraction=0 if whole else settings.test_fraction,
-            seed=found.recipe.seed,
-            skip_bad=arguments.skip_bad or (own and settings.skip_bad),
-        ),
-        found.class_names,
-    )
-    for note in data.notes:
-        print(note)
-    split = "train" if whole else arguments.split
+    found = open_classifier(arguments.classifier)
+    exported = isinstance(found, Predictor)
+    source = run_of(found.path) if exported else found
+    if source is None and arguments.data is None:
+        raise InputError(f"{found.path} lies in no run folder, whose data it could be judged on: add --data.")
+    data = _data(arguments, source, found.class_names)
+    split = "train" if arguments.split == "all" else arguments.split
     examples = data.splits.get(split)
     if examples is None:
         raise InputError(f"{data.spec} has no {split} split: choose --split from {', '.join(data.splits)}.")
-    judged = evaluate(found.model, examples, found.class_names, batch_size=arguments.batch_size)
-    folder = found.folder / EVALUATION
-    if arguments.out:
-        folder = Path(arguments.out)
-    elif not own:
-        # A folder of its own, so that the run's own pictures stay those of its own data.
-        folder /= Path(arguments.data.replace(":", "-")).stem
-    paths = judged.save(folder, arguments.split)
-    if own and not arguments.out:
-        found.metrics[arguments.split] = judged.figures
-        write_text(found.folder / METRICS, json.dumps(found.metrics, indent=1))
-        write_page(found.folder)
+    if exported:
+        judged = evaluate_file(found, examples, batch_size=arguments.batch_size)
     else:
-        write_text(folder / METRICS, json.dumps({arguments.split: judged.figures}, indent=1))
+        judged = evaluate(found.model, examples, found.class_names, batch_size=arguments.batch_size)
+    folder = _folder(arguments, source, Path(arguments.classifier) if exported else None)
+    own = not (exported or arguments.data or arguments.out)
+    _report(judged, arguments.split, folder, source if own else None)
+    return 0
+
+
+def _data(arguments: argparse.Namespace, source: Run | None, class_names) -> Data:
+    """The data asked for, split as the run's own was, in the class order of the classifier."""
+    from keras_vit.data import align, load
+    from keras_vit.training import Recipe
+
+    recipe = source.recipe if source else Recipe()
+    settings, own, whole = recipe.data, arguments.data is None, arguments.split == "all"
+    data = load(
+        settings.spec if own else arguments.data,
+        val_fraction=0 if whole else settings.val_fraction,
+        test_fraction=0 if whole else settings.test_fraction,
+        seed=recipe.seed,
+        skip_bad=arguments.skip_bad or (own and settings.skip_bad),
+    )
+    data = align(data, class_names)
+    for note in data.notes:
+        print(note)
+    return data
+
+
+def _folder(arguments: argparse.Namespace, source: Run | None, file: Path | None) -> Path:
+    """Where pictures go: a folder of their own for each file and each other data, so that nothing is overwritten."""
+    from keras_vit.training.run import EVALUATION
+
+    if arguments.out:
+        return Path(arguments.out)
+    folder = (source.folder if source else file.parent) / EVALUATION
+    if file:
+        folder /= file.name.replace(".", "_")
+    if arguments.data:
+        folder /= Path(arguments.data.replace(":", "-")).stem
+    return folder
+
+
+def _report(judged: Assessment, split: str, folder: Path, run: Run | None) -> None:
+    """Writes pictures and figures, the latter into the run's own where they belong to it, and prints them."""
+    from keras_vit.cli.tables import print_per_class
+    from keras_vit.files import write_text
+    from keras_vit.training.report import write_page
+    from keras_vit.training.run import METRICS
+
+    paths = judged.save(folder, split)
+    if run:
+        run.metrics[split] = judged.figures
+        write_text(run.folder / METRICS, json.dumps(run.metrics, indent=1))
+        write_page(run.folder)
+    else:
+        write_text(folder / METRICS, json.dumps({split: judged.figures}, indent=1))
         paths.append(folder / METRICS)
     print_per_class(judged.per_class)
-    print(json.dumps({arguments.split: judged.figures}))
+    print(json.dumps({split: judged.figures}))
     for path in paths:
         print(path)
-    return 0

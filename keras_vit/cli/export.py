@@ -21,8 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--formats",
         default="saved_model,tflite,tflite-int8-dynamic",
-        help="of saved_model, tflite, tflite-float16, tflite-int8-dynamic, tflite-int8, tflite-int8-int16, tflite-int16, "
-        "tflite-int8-weights, tflite-int4-weights, onnx, onnx-int8 (default: %(default)s)",
+        help="of saved_model, tflite, tflite-float16, tflite-int8-dynamic, tflite-int8, tflite-int8-int16, "
+        "tflite-int16, tflite-int8-weights, tflite-int4-weights, onnx, onnx-int8 (default: %(default)s)",
     )
     parser.add_argument("--out", metavar="FOLDER", help="RUN/export by default")
     parser.add_argument(

@@ -7,18 +7,21 @@ import csv
 import io
 import json
 
+from keras_vit.cli.classifier import ARGUMENT, open_classifier
+
 NAME = "predict"
-HELP = "Classify images with a run."
+HELP = "Classify images with a run or an exported file."
 EXAMPLES = """examples:
   keras-vit predict saved_models/run1 cat.jpg
   keras-vit predict saved_models/run1 photos/ 'more/*.png' --csv predictions.csv
   keras-vit predict saved_models/run1 photos/ --json -
+  keras-vit predict saved_models/run1/export/model.tflite photos/
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    parser.add_argument("run_folder", metavar="RUN", help="a run folder")
+    parser.add_argument("classifier", **ARGUMENT)
     parser.add_argument("paths", nargs="+", metavar="PATH", help="images, folders (searched deeply) or patterns")
     parser.add_argument("--json", metavar="FILE", help="write JSON here; - prints it")
     parser.add_argument("--csv", metavar="FILE", help="write CSV here; - prints it")
@@ -33,12 +36,17 @@ def run(arguments: argparse.Namespace) -> int:
     from keras_vit.data import find_images
     from keras_vit.evaluation import predictions_table
     from keras_vit.evaluation.assess import predict_logits
-    from keras_vit.training import load_run
+    from keras_vit.export.assess import file_logits
+    from keras_vit.export.predictor import Predictor
 
-    found = load_run(arguments.run_folder)
+    found = open_classifier(arguments.classifier)
     examples, notes = find_images(arguments.paths, skip_bad=arguments.skip_bad)
     quiet = "-" in (arguments.json, arguments.csv)
-    logits = predict_logits(found.model, examples, batch_size=arguments.batch_size, progress=not quiet)
+    settings = {"batch_size": arguments.batch_size, "progress": not quiet}
+    if isinstance(found, Predictor):
+        logits = file_logits(found, examples, **settings)
+    else:
+        logits = predict_logits(found.model, examples, **settings)
     rows = predictions_table(logits, found.class_names, examples.names, top=arguments.top)
     if arguments.json:
         _deliver(json.dumps(rows, indent=1) + "\n", arguments.json)

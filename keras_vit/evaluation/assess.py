@@ -19,6 +19,7 @@ from keras_vit.evaluation.figures import classification_figures, confusion, per_
 from keras_vit.evaluation.mistakes import verdicts, worst_mistakes
 from keras_vit.evaluation.pictures import confusion_figure, contact_sheet, to_png
 from keras_vit.files import write_bytes, write_text
+from keras_vit.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,29 @@ def evaluate(
     if not len(examples):
         raise InputError("There are no images to evaluate on: check the data and the split.")
     logits = predict_logits(model, examples, batch_size=batch_size, progress=progress)
+    return judge(logits, examples, class_names, preprocessing_of(model), mistakes=mistakes)
+
+
+def judge(
+    logits: np.ndarray,
+    examples: Examples,
+    class_names: Sequence[str],
+    preprocessing: Preprocessing,
+    *,
+    mistakes: int = 24,
+) -> Assessment:
+    """Figures and pictures of what a classifier said.
+
+    Args:
+        logits: (n, C).
+        examples: n of them, labelled.
+        class_names: C names.
+        preprocessing: how the classifier was shown the images.
+        mistakes: how many of the most confident mistakes are drawn.
+
+    Raises:
+        InputError: labels outside the classes, or another number of names than logits.
+    """
     labels, names = examples.labels, list(class_names)
     figures = classification_figures(logits, labels, names)
     matrix = confusion(logits, labels)
@@ -94,14 +118,7 @@ def evaluate(
     worst = worst_mistakes(logits, labels, mistakes)
     if len(worst):
         titles, colours = verdicts(logits[worst], labels[worst], names)
-        shown = _images(examples.subset(worst), model)
+        batches = eval_dataset(examples.subset(worst), preprocessing, num_classes=len(names), batch_size=len(worst))
+        (shown,) = (np.asarray(images).astype("uint8") for images, _ in batches)
         pictures["mistakes"] = to_png(contact_sheet(shown, titles, columns=6, colours=colours))
     return Assessment(figures, per_class(logits, labels, names), matrix, logits, pictures)
-
-
-def _images(examples: Examples, model: keras.Model) -> np.ndarray:
-    """The examples as the model sees them, uint8 (n, H, W, channels)."""
-    batches = eval_dataset(
-        examples, preprocessing_of(model), num_classes=model.output_shape[-1], batch_size=len(examples)
-    )
-    return np.concatenate([np.asarray(images) for images, _ in batches]).astype("uint8")

@@ -10,9 +10,9 @@ from keras_vit.export.graph import OUTPUT, ExportGraph
 from keras_vit.export.inspect import obstacles
 from keras_vit.export.process import RUNNERS, run_script
 
-WEIGHTS = ("float32", "float16", "int8-dynamic")
-"""How the converter stores weights: as they are, in half precision (read back as float32), or in int8 with activations
-quantised while running."""
+WEIGHTS = ("float32", "float16")
+"""How the converter stores weights: as they are, or in half precision, read back as float32. Integers are for
+`keras_vit.export.quantize`."""
 
 
 def write_tflite(graph: ExportGraph, path: Path, *, weights: str = "float32") -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -13,8 +14,11 @@ from export_helpers import CLASS_NAMES, IMAGE_SIZE
 
 import keras_vit
 from keras_vit.export import export, export_graph
-from keras_vit.export.graph import ExportGraph
-from keras_vit.export.process import RUNNERS, run_script
+from keras_vit.export.graph import ExportGraph, optimise, read
+from keras_vit.export.graph.equalise import equalise, observe
+from keras_vit.export.inspect import obstacles
+from keras_vit.export.quantize import DYNAMIC, INTEGER, collect, float_operators, quantize
+from keras_vit.export.running import probabilities_of
 from keras_vit.export.tflite import write_tflite
 from keras_vit.variants import FAMILIES
 
@@ -24,6 +28,9 @@ OPERATORS = {
 }
 """All that any family needs. Whatever does not depend on the image, such as the gathering of relative position biases
 and the reshaping of tables, is a constant of the file."""
+
+LEFT_IN_FLOAT = set()
+"""What has no integer kernel in TFLite."""
 
 CLASSES = len(CLASS_NAMES)
 NAMES = (*(f"{family}_mu16" for family in FAMILIES), "beit_b4")
@@ -49,6 +56,14 @@ def pixels() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
+def calibration() -> np.ndarray:
+    """Other images than those that files are judged on, with a black and a white pixel."""
+    images = np.random.default_rng(2).integers(0, 256, (16, *IMAGE_SIZE, 3), "uint8")
+    images[:, 0, 0], images[:, 0, 1] = 0, 255
+    return images
+
+
+@pytest.fixture(scope="module")
 def expected(models, pixels) -> dict[str, np.ndarray]:
     """Architecture -> probabilities (n, C)."""
     return {name: np.asarray(keras.ops.softmax(model(pixels))) for name, model in models.items()}
@@ -58,6 +73,17 @@ def expected(models, pixels) -> dict[str, np.ndarray]:
 def graphs(models) -> dict[str, ExportGraph]:
     """Architecture -> export graph."""
     return {name: export_graph(model, batch=1) for name, model in models.items()}
+
+
+@pytest.fixture(scope="module")
+def integer_graphs(models, calibration) -> dict[str, ExportGraph]:
+    """Architecture -> equalised export graph for integer kernels."""
+
+    def graph(model):
+        network = optimise(read(model))
+        return ExportGraph(equalise(network, observe(network, calibration)), batch=1, integer=True)
+
+    return {name: graph(model) for name, model in models.items()}
 
 
 class Together(tf.Module):
@@ -76,17 +102,39 @@ class Together(tf.Module):
         return tf.concat(outputs, axis=-1)
 
 
+def run(model: Path, pixels: np.ndarray, names) -> dict[str, np.ndarray]:
+    """Architecture -> probabilities of a file of all graphs in LiteRT."""
+    images = model.with_name("images.npy")
+    np.save(images, pixels)
+    probabilities = probabilities_of(model, images, 2)
+    return dict(zip(names, np.split(probabilities, len(names), axis=1), strict=True))
+
+
 @pytest.fixture(scope="module")
 def litert(graphs, pixels, tmp_path_factory):
-    """One TFLite file with all graphs: its path, and architecture -> probabilities in LiteRT."""
-    folder = tmp_path_factory.mktemp("litert")
-    model, images, results = folder / "model.tflite", folder / "images.npy", folder / "results.npz"
+    """One float32 TFLite file with all graphs: its path, and architecture -> probabilities in LiteRT."""
+    model = tmp_path_factory.mktemp("litert") / "model.tflite"
     write_tflite(Together(list(graphs.values())), model)
-    np.save(images, pixels)
-    arguments = [model, results, "--images", images]
-    run_script(RUNNERS / "run_tflite.py", arguments, log=folder / "run.log", stage="Running", remedy="see the log.")
-    probabilities = np.load(results)["serving_default.probabilities"]
-    return model, dict(zip(graphs, np.split(probabilities, len(graphs), axis=1), strict=True))
+    return model, run(model, pixels, graphs)
+
+
+@pytest.fixture(scope="module")
+def dynamic(litert, graphs, pixels, tmp_path_factory):
+    """The same with int8 weights and activations quantised while running."""
+    model = tmp_path_factory.mktemp("dynamic") / "model.tflite"
+    quantize(litert[0], model, DYNAMIC)
+    return model, run(model, pixels, graphs)
+
+
+@pytest.fixture(scope="module")
+def integer(integer_graphs, calibration, pixels, tmp_path_factory):
+    """The same in integers from the pixels on."""
+    folder = tmp_path_factory.mktemp("integer")
+    np.save(folder / "calibration.npy", calibration)
+    write_tflite(Together(list(integer_graphs.values())), folder / "float.tflite")
+    statistics = collect(folder / "float.tflite", folder / "calibration.npy")
+    quantize(folder / "float.tflite", folder / "model.tflite", INTEGER, statistics)
+    return folder / "model.tflite", run(folder / "model.tflite", pixels, integer_graphs)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -99,6 +147,25 @@ def test_the_graph_equals_the_source(name, graphs, expected, pixels):
 @pytest.mark.parametrize("name", NAMES)
 def test_tflite_equals_the_source(name, litert, expected):
     np.testing.assert_allclose(litert[1][name], expected[name], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("kind", "error", "decided"), [("dynamic", 0.02, 0.1), ("integer", 0.15, 0.5)])
+def test_quantised_files_agree_with_the_source(kind, error, decided, name, expected, request):
+    """Random networks on noise are the hardest case: what a trained one loses is measured on real images."""
+    found = request.getfixturevalue(kind)[1][name]
+    assert 0 < np.abs(found - expected[name]).mean() < error
+    clear = np.diff(np.sort(expected[name], axis=-1)[:, -2:])[:, 0] > decided
+    assert (found.argmax(-1) == expected[name].argmax(-1))[clear].all()
+
+
+@pytest.mark.parametrize("kind", ["litert", "dynamic", "integer"])
+def test_no_file_needs_more_than_a_bare_runtime(kind, request):
+    assert obstacles(request.getfixturevalue(kind)[0]) == []
+
+
+def test_integer_files_compute_in_integers(integer):
+    assert {name.split()[0] for name in float_operators(integer[0])} <= LEFT_IN_FLOAT
 
 
 def test_tflite_needs_few_operators_and_one_image(litert):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 
 from keras_vit.export.graph.network import Attention
 from keras_vit.export.graph.tokens import Tokens
 from keras_vit.export.graph.writer import Writer
 from keras_vit.layers.attention import log_sizes
-from keras_vit.layers.rotary import rotate
 
 
 def attend(writer: Writer, query, key, value, attention: Attention, tokens: Tokens, queries: int) -> tf.Tensor:
@@ -98,4 +98,12 @@ def _plain_products(query, key, value, heads: int, rotary, bias, sizes: tuple[in
 def _rotated(query, key, rotary):
     cosines, sines = rotary
     queries = query.shape[1]
-    return rotate(query, cosines[:, :queries], sines[:, :queries]), rotate(key, cosines, sines)
+    return _turned(query, cosines[:, :queries], sines[:, :queries]), _turned(key, cosines, sines)
+
+
+def _turned(heads, cosines, sines):
+    """As `keras_vit.layers.rotary.rotate`, the sign in the table: negation has no integer kernel."""
+    half = heads.shape[-1] // 2
+    signs = np.repeat(np.float32([-1, 1]), half)
+    first, second = tf.split(heads, 2, axis=-1)
+    return heads * cosines + tf.concat([second, first], axis=-1) * (sines * signs)

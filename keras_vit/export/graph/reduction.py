@@ -23,7 +23,8 @@ def reduce_tokens(network: Network, schedule: Sequence[int]) -> Network:
     def merging(block: Block, count: int) -> Block:
         if not count or block.keep is not None:
             return block
-        return replace(block, merge=count, metric=mean_head(block.attention.key, block.attention.num_heads))
+        # Whole keys and not their mean over the heads: without retraining they lose less.
+        return replace(block, merge=count, metric=block.attention.key)
 
     blocks = tuple(merging(block, count) for block, count in zip(network.blocks, schedule, strict=True))
     return replace(network, blocks=blocks)

@@ -14,6 +14,7 @@ class Kernel:
         moves: it only moves values: its outputs have the scale and zero point of its input.
         shared: all its inputs must have the scale and zero point of its output.
         fixed: bits -> scale and zero point that the kernel demands of its output.
+        sums: its 8-bit inputs must not have steps of less than `SMALLEST_SHARE` of its output's.
     """
 
     int8: int | None
@@ -21,11 +22,15 @@ class Kernel:
     moves: bool = False
     shared: bool = False
     fixed: dict[int, tuple[float, int]] | None = None
+    sums: bool = False
 
     def version(self, bits: int) -> int | None:
         """Version for tensors of so many bits, or None."""
         return {8: self.int8, 16: self.int16}[bits]
 
+
+SMALLEST_SHARE = 2.0**-9
+"""XNNPACK does not start with sums whose inputs are finer than 2^-10 of the output; finer ones add nothing to it."""
 
 _UNIT = {8: (1 / 256, -128), 16: (1 / 32768, 0)}
 """Results between 0 and 1."""
@@ -34,7 +39,7 @@ _SYMMETRIC_UNIT = {8: (1 / 128, 0), 16: (1 / 32768, 0)}
 """Results between -1 and 1."""
 
 KERNELS = {
-    "ADD": Kernel(2, 4),
+    "ADD": Kernel(2, 4, sums=True),
     "BATCH_MATMUL": Kernel(2, 3),
     "CONCATENATION": Kernel(2, 3, shared=True),
     "FULLY_CONNECTED": Kernel(4, 7),
@@ -50,7 +55,7 @@ KERNELS = {
     "SPACE_TO_DEPTH": Kernel(2, None, moves=True),
     "SPLIT": Kernel(2, 4, moves=True),
     "STRIDED_SLICE": Kernel(2, 4, moves=True),
-    "SUB": Kernel(2, 5),
+    "SUB": Kernel(2, 5, sums=True),
     "TANH": Kernel(2, 3, fixed=_SYMMETRIC_UNIT),
     "TRANSPOSE": Kernel(2, 4, moves=True),
 }

@@ -7,7 +7,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from keras_vit.errors import InputError
 from keras_vit.export.quantize.file import TYPES, ModelFile
-from keras_vit.export.quantize.kernels import KERNELS
+from keras_vit.export.quantize.kernels import KERNELS, SMALLEST_SHARE, Kernel
 from keras_vit.export.quantize.policy import Policy
 from keras_vit.export.quantize.scales import Scale, quantize_weights, smallest_weight_scales
 from keras_vit.export.quantize.statistics import Statistics
@@ -44,12 +44,8 @@ class Rewriter:
         self._done: list[schema.OperatorT] = []
         self._converted: dict[tuple[int, Scale | None], int] = {}
         self._matrices = self._second_factors()
-        self._joined = {
-            int(i): int(operator.outputs[0])
-            for operator in file.graph.operators
-            if KERNELS.get(file.kind(operator)) and KERNELS[file.kind(operator)].shared
-            for i in operator.inputs
-        }
+        self._joined = self._inputs_of([kind for kind, kernel in KERNELS.items() if kernel.shared])
+        self._terms = self._inputs_of([kind for kind, kernel in KERNELS.items() if kernel.sums])
 
     def run(self) -> None:
         """Rewrites all operators, then in- and output.
@@ -75,6 +71,11 @@ class Rewriter:
                     f"No operator{kinds} has a name with {rule.scope!r} in it: names are like "
                     f"{found[len(found) // 2][0]!r}."
                 )
+
+    def _inputs_of(self, kinds: list[str]) -> dict[int, int]:
+        """Inputs of the operators of some kinds, and the output that they go into."""
+        found = [operator for operator in self.file.graph.operators if self.file.kind(operator) in kinds]
+        return {int(i): int(operator.outputs[0]) for operator in found for i in operator.inputs}
 
     def _second_factors(self) -> set[int]:
         """Activations that become the matrix of a product, also those that only moves lie between."""
@@ -125,7 +126,7 @@ class Rewriter:
                 self._float_with_integer_weights(operator, source, unpack=precision == "weights")
             self._done.append(operator)
 
-    def _move(self, operator: schema.OperatorT, kernel) -> None:
+    def _move(self, operator: schema.OperatorT, kernel: Kernel) -> None:
         """Moves values in whatever precision they come."""
         source = next((i for i in operator.inputs.tolist() if i in self.scales), None)
         if source is not None and kernel.version(self.scales[source].bits):
@@ -137,7 +138,7 @@ class Rewriter:
             operator.inputs = np.array([self._as(i, None) for i in operator.inputs], np.int32)
         self._done.append(operator)
 
-    def _integer(self, operator: schema.OperatorT, kernel, bits: int, name: str) -> None:
+    def _integer(self, operator: schema.OperatorT, kernel: Kernel, bits: int, name: str) -> None:
         output = int(operator.outputs[0])
         scale = (
             Scale(bits, *kernel.fixed[bits]) if kernel.fixed else self._range(self._joined.get(output, output), bits)
@@ -235,7 +236,11 @@ class Rewriter:
 
     def _range(self, tensor: int, bits: int) -> Scale:
         low, high = self.statistics.range(tensor, "minmax" if bits == 16 else self.policy.clipping)
-        return Scale.of_range(low, high, bits, symmetric=tensor in self._matrices)
+        scale = Scale.of_range(low, high, bits, symmetric=tensor in self._matrices)
+        if bits == 8 and tensor in self._terms:
+            smallest = SMALLEST_SHARE * self._range(self._terms[tensor], bits).scale
+            return scale if scale.scale >= smallest else Scale(8, smallest)
+        return scale
 
     def _set(self, tensor: int, scale: Scale) -> None:
         self.scales[tensor] = scale
