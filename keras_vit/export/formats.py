@@ -31,6 +31,7 @@ class Format:
         runner: script of `runners/` that runs it.
         inputs: which inputs the runner takes, see `verify.Reference`.
         quantized: judged by what it loses of the metric instead of by the largest error.
+        calibrated: needs calibration images.
     """
 
     file: str
@@ -38,6 +39,7 @@ class Format:
     runner: str = "run_tflite"
     inputs: tuple[str, ...] = ("images",)
     quantized: bool = False
+    calibrated: bool = False
 
 
 def _saved_model(material: Material, path: Path) -> None:
@@ -74,9 +76,11 @@ FORMATS = {
     "tflite": Format("model.tflite", partial(_tflite, weights="float32")),
     "tflite-float16": Format("model_float16.tflite", partial(_tflite, weights="float16")),
     "tflite-int8-dynamic": Format("model_int8_dynamic.tflite", _dynamic, quantized=True),
-    "tflite-int8": Format("model_int8.tflite", partial(_quantised, policy=INTEGER), quantized=True),
-    "tflite-int8-int16": Format("model_int8_int16.tflite", partial(_quantised, policy=MIXED), quantized=True),
-    "tflite-int16": Format("model_int16.tflite", partial(_quantised, policy=INT16), quantized=True),
+    "tflite-int8": Format("model_int8.tflite", partial(_quantised, policy=INTEGER), quantized=True, calibrated=True),
+    "tflite-int8-int16": Format(
+        "model_int8_int16.tflite", partial(_quantised, policy=MIXED), quantized=True, calibrated=True
+    ),
+    "tflite-int16": Format("model_int16.tflite", partial(_quantised, policy=INT16), quantized=True, calibrated=True),
     "tflite-int8-weights": Format(
         "model_int8_weights.tflite", partial(_quantised, policy=WEIGHT_ONLY, form=Form()), quantized=True
     ),

@@ -11,7 +11,6 @@ import keras
 import numpy as np
 
 from keras_vit.data import Examples, eval_dataset
-from keras_vit.errors import InputError
 from keras_vit.export.graph import ExportGraph, Network, optimise, read
 from keras_vit.export.graph.equalise import equalise, observe
 from keras_vit.export.graph.reduction import reduce_tokens
@@ -67,13 +66,7 @@ class Material:
 
     @cached_property
     def calibration_images(self) -> Path:
-        """.npy file of uint8 images (n, H, W, channels).
-
-        Raises:
-            InputError: there are none.
-        """
-        if not self.calibration:
-            raise InputError("Integer formats need images to measure their ranges on: give calibration images.")
+        """.npy file of uint8 images (n, H, W, channels); there must be calibration images."""
         examples = spread(self.calibration, CALIBRATION_IMAGES)
         batches = eval_dataset(examples, self.preprocessing, num_classes=1, batch_size=32)
         path = self.folder / "calibration.npy"

@@ -27,6 +27,9 @@ SUMMARY = (
 """The figures of an artefact that are one number, for tables."""
 
 
+TABLE_WIDTH = 120
+
+
 def source_entry(model: keras.Model, preprocessing: Preprocessing, reference: Reference, threads: int) -> dict:
     """The report's `source`: the model, the images it was judged on, and the versions and machine that judged it."""
     return {
@@ -72,7 +75,7 @@ def print_table(report: dict, console: Console | None = None) -> None:
         pad_edge=False,
         collapse_padding=True,
     )
-    table.add_column("file", overflow="fold")
+    table.add_column("file", overflow="fold", min_width=14)
     for heading in ("MB", "max error", "KL", "agrees", metric, "points", *(f"ms, {n}" for n in threads), "RAM MB"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
@@ -88,7 +91,9 @@ def print_table(report: dict, console: Console | None = None) -> None:
             "" if entry["peak_memory_bytes"] is None else f"{entry['peak_memory_bytes'] / 1e6:.0f}",
             verdict(entry),
         )
-    (console or Console()).print(table)
+    console = console or Console()
+    # Without a terminal rich takes 80 columns, which are too few.
+    console.print(table, width=None if console.is_terminal else TABLE_WIDTH)
 
 
 def verdict(entry: dict) -> str:

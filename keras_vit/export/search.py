@@ -3,7 +3,7 @@
 Choices are made on the calibration images by how far a file's probabilities are from the float model's (KL); only what
 looks good there is run on the validation images, where the budget is. In the order of what is tried:
 
-1. everything in 8-bit integers: as it is, equalised, with clipped ranges, with corrected biases;
+1. everything in 8-bit integers: as it is, equalised, with ranges clipped in several ways;
 2. the groups of operators that lose most, one after the other in higher precision, until the budget holds;
 3. 8-bit weights with activations quantised while running, where integers from end to end are not asked for;
 4. the best of these with fewer and fewer tokens.
@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_vit.errors import InputError, suggest
 from keras_vit.export.comparison import divergence
 from keras_vit.export.graph import Network
 from keras_vit.export.material import INTEGER_FORM, Form, Material
@@ -29,13 +28,12 @@ from keras_vit.export.verify import Reference, size_bytes
 GOALS = ("fast", "integer")
 """`fast`: whatever is fastest here. `integer`: integers wherever there is a kernel, for NPUs and microcontrollers."""
 
-_CORRECTED = replace(INTEGER, bias_correction=True)
 RECIPES = {
     "all int8, as trained": (replace(INTEGER_FORM, equalised=False), INTEGER),
     "all int8, equalised": (INTEGER_FORM, INTEGER),
-    "all int8, equalised, biases corrected": (INTEGER_FORM, _CORRECTED),
-    "all int8, equalised, biases corrected, middle 99.999 %": (INTEGER_FORM, replace(_CORRECTED, clipping=99.999)),
-    "all int8, equalised, biases corrected, middle 99.99 %": (INTEGER_FORM, replace(_CORRECTED, clipping=99.99)),
+    "all int8, equalised, full ranges": (INTEGER_FORM, replace(INTEGER, clipping="minmax")),
+    "all int8, equalised, middle 99.99 %": (INTEGER_FORM, replace(INTEGER, clipping=99.99)),
+    "all int8, equalised, ranges of least error": (INTEGER_FORM, replace(INTEGER, clipping="mse")),
 }
 """What is tried first: name -> form of the network and policy."""
 
@@ -43,7 +41,7 @@ MERGING_DEPTHS = (0.25, 0.5)
 """Tokens are merged in the blocks at these shares of the depth: late enough to know what is alike. Every merge costs
 time, so that two large ones are faster than many small ones."""
 MERGING_SHARES = (0.12, 0.2, 0.265, 0.33)
-"""Of all patches, so many are merged away at each place; each step is tried while the one before it holds the budget."""
+"""Of all patches, so many are merged away at each place; a step is tried while the one before it holds the budget."""
 
 MOST_RELAXED = 8
 """So many groups are given a higher precision at most; a file of more is no longer quantised."""
@@ -98,8 +96,6 @@ class Search:
     def __init__(
         self, material: Material, reference: Reference, *, max_drop: float, goal: str, advance: Advance | None = None
     ):
-        if goal not in GOALS:
-            raise InputError(f"There is no search {goal!r}: {suggest(goal, GOALS)}")
         self.material = material
         self.reference = reference
         self.least = reference.score - max_drop - 1e-9

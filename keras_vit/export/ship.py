@@ -14,7 +14,7 @@ from rich.console import Console
 from keras_vit.backend import require_tensorflow
 from keras_vit.build import preprocessing_of
 from keras_vit.data import Examples
-from keras_vit.errors import InputError
+from keras_vit.errors import InputError, suggest
 from keras_vit.export.errors import ExportMissed
 from keras_vit.export.formats import AUTO, FORMATS, MAX_DROP, MAX_ERROR, check_formats
 from keras_vit.export.guard import Guard
@@ -22,7 +22,7 @@ from keras_vit.export.material import Material
 from keras_vit.export.metadata import add_metadata
 from keras_vit.export.page import write_page
 from keras_vit.export.report import source_entry
-from keras_vit.export.search import Search
+from keras_vit.export.search import GOALS, Search
 from keras_vit.export.staging import publish, stage, staging
 from keras_vit.export.verify import make_reference, spread
 from keras_vit.version import __version__
@@ -88,6 +88,12 @@ def export(
     """
     require_tensorflow("Exporting")
     names = check_formats(formats)
+    if auto is not None and auto not in GOALS:
+        raise InputError(f"There is no search {auto!r}: {suggest(auto, GOALS)}")
+    if not calibration and (auto or any(FORMATS[name].calibrated for name in names)):
+        raise InputError(
+            "Integer formats need images to measure their ranges on: give calibration images from the training split."
+        )
     preprocessing = preprocessing_of(model)
     _check_classes(model, class_names, validation)
     if limit < 1:

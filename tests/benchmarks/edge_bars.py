@@ -41,6 +41,7 @@ SPEED = [
     Faster("ours_dynamic", "stock", "ti16", 1.18),
     Faster("ours_full_int8", "stock_full_int8", "ti16", 2.0),
     Faster("ours_reduced", "stock", "ti16", 1.6),
+    Faster("ours_reduced_dynamic", "stock", "ti16", 1.6),
 ]
 """Judged at every number of threads."""
 

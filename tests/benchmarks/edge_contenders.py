@@ -14,6 +14,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -104,20 +105,47 @@ def write_stock_full_int8(job: argparse.Namespace) -> None:
 
 def write_ours(job: argparse.Namespace, name: str) -> None:
     """keras_vit's own export, a row of its table of formats."""
-    import keras_vit
     from keras_vit.export.formats import FORMATS
+
+    with _material(job) as material:
+        FORMATS[name].write(material, job.out)
+
+
+REDUCED = (0, 0, 0, 52, 0, 0, 52, 0, 0, 0, 0, 0)
+"""Tokens merged away a block, as the search finds it for DeiT-Ti: no retraining."""
+
+
+def write_ours_reduced(job: argparse.Namespace) -> None:
+    """keras_vit's export in float32 with fewer tokens."""
+    from keras_vit.export.material import Form
+
+    with _material(job) as material:
+        Path(material.float_tflite(Form(schedule=REDUCED))).replace(job.out)
+
+
+def write_ours_reduced_dynamic(job: argparse.Namespace) -> None:
+    """The same with int8 weights."""
+    from keras_vit.export.material import Form
+    from keras_vit.export.quantize import DYNAMIC
+
+    with _material(job) as material:
+        material.quantise(job.out, DYNAMIC, Form(schedule=REDUCED))
+
+
+@contextmanager
+def _material(job: argparse.Namespace):
+    import keras_vit
     from keras_vit.export.material import Material
 
     model = source_model(job)
-    with tempfile.TemporaryDirectory() as folder:
-        material = Material(
+    with tempfile.TemporaryDirectory(dir=job.out.parent) as folder:
+        yield Material(
             model=model,
             class_names=[f"class {index}" for index in range(1000)],
             preprocessing=keras_vit.preprocessing_of(model),
             folder=Path(folder),
             calibration=calibration_photos(job) if job.calibration else None,
         )
-        FORMATS[name].write(material, job.out)
 
 
 def write_reference(job: argparse.Namespace) -> None:
@@ -213,6 +241,9 @@ ROUTES = {
     "ours_full_int8": Route(
         partial(write_ours, name="tflite-int8"), ".tflite", "keras_vit", calibrated=True, sizes=("ti16",)
     ),
+    "ours_onnx": Route(partial(write_ours, name="onnx"), ".onnx", "keras_vit"),
+    "ours_reduced": Route(write_ours_reduced, ".tflite", "keras_vit", sizes=("ti16",)),
+    "ours_reduced_dynamic": Route(write_ours_reduced_dynamic, ".tflite", "keras_vit", sizes=("ti16",)),
 }
 """Every file that is compared, by name."""
 
