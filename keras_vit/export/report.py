@@ -92,8 +92,10 @@ def print_table(report: dict, console: Console | None = None) -> None:
             verdict(entry),
         )
     console = console or Console()
-    # Without a terminal rich takes 80 columns, which are too few.
-    console.print(table, width=None if console.is_terminal else TABLE_WIDTH)
+    if not console.is_terminal:
+        # Where there is no terminal rich takes 80 columns, which are too few.
+        console.width = max(console.width, TABLE_WIDTH)
+    console.print(table)
 
 
 def verdict(entry: dict) -> str:

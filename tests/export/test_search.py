@@ -59,7 +59,7 @@ def test_merging_schedules_grow_and_leave_tokens(model):
 
 
 def test_an_unknown_goal_is_named(model, examples, tmp_path):
-    with pytest.raises(InputError, match="There is no search 'smal': did you mean"):
+    with pytest.raises(InputError, match="There is no search 'smal': accepted are: fast, integer"):
         export(
             model,
             tmp_path / "out",
