@@ -178,6 +178,7 @@ def test_tflite_needs_few_operators_and_one_image(litert):
     assert shapes == [[1, *IMAGE_SIZE, 3], [1, CLASSES * len(NAMES)]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["clip_mu16", "eva02_mu16"])
 def test_saved_model_equals_the_source(name, models, examples, tmp_path):
     report = export(

@@ -74,6 +74,12 @@ def transformer(x, blocks, counts):
     return x, size
 
 
+def swept(families):
+    """All families, those that differ in what merging has to do in the default tests, the others in the long ones."""
+    different = {"vit", "deit_distilled", "siglip", "beit", "eva02"}
+    return [pytest.param(name, marks=[] if name in different else pytest.mark.slow) for name in families]
+
+
 class TestMerge:
     @pytest.mark.parametrize(("count", "n"), [(1, 25), (7, 25), (11, 25), (12, 25), (9, 24), (11, 24), (40, 197)])
     @pytest.mark.parametrize("sized", [False, True])
@@ -152,7 +158,7 @@ class TestModel:
         image = patches.transpose(0, 1, 3, 2, 4, 5).reshape(2, 64, 96, 3).astype("uint8")
         np.testing.assert_allclose(merging(image), plain(image), rtol=1e-4, atol=1e-4)
 
-    @pytest.mark.parametrize("family", FAMILIES)
+    @pytest.mark.parametrize("family", swept(FAMILIES))
     def test_every_family_keeps_its_weights_saves_and_reloads(self, family, tmp_path):
         plain = keras_vit.build(f"{family}_mu16", **SMALL | {"depth": 2})
         model = keras_vit.build(f"{family}_mu16", token_merging=[5, 6], **SMALL | {"depth": 2})
