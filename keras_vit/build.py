@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import keras
 
 from keras_vit.encoder import encode, merging_schedule
 from keras_vit.errors import InputError, suggest
-from keras_vit.heads import HEADS
+from keras_vit.heads import HEADS, Given
 from keras_vit.layers import PixelNormalization
 from keras_vit.preprocessing import PRESETS, Preprocessing
 from keras_vit.variants import Variant, parse
@@ -24,6 +27,8 @@ def build(
     num_classes: int,
     image_size: int | tuple[int, int] | None = None,
     task: str = "classification",
+    head: str | None = None,
+    head_options: Mapping[str, object] | None = None,
     pooling: str | None = None,
     weights: str | Path | None = None,
     drop_path: float = 0.0,
@@ -48,9 +53,12 @@ def build(
     Args:
         name: architecture, for instance `"vit_b16"`: family, size, patch side in pixels. See `list_models`.
         num_classes: C. 0 gives pooled features (B, D) instead of logits.
-        image_size: pixels, an int or (height, width), multiples of the patch size; by default the size that the
-            published weights are for, else the family's own.
-        task: which head.
+        image_size: pixels, an int or (height, width), multiples of the patch size for classification; by default the
+            size that the published weights are for, else the family's own. Other tasks take any size: the image is
+            filled up to whole patches inside.
+        task: what the outputs are, a key of `HEADS`.
+        head: which of the task's heads; its first by default.
+        head_options: the head's own settings, its keyword arguments.
         pooling: `token`, `avg` or `map`; the family's own by default.
         weights: a tag of the catalogue (`"augreg_in21k_ft_in1k"`, see `list_weights`), a Hugging Face repository
             (`"hf:owner/name"`, `"hf:owner/name@revision"`), a URL (`"https://..."`, with `#sha256=...` it is checked),
@@ -81,16 +89,15 @@ def build(
         layers (`patch_embedding`, `block_3`, `head`, ...).
 
     Raises:
-        InputError: unknown name, task, pooling or record; an image size that the patches do not divide; weights that
-            are not there or do not fit.
+        InputError: unknown name, task, head, pooling or record; an image size that the patches do not divide; weights
+            that are not there or do not fit.
         Failure: a download of weights broke off.
     """
     variant = parse(name)
     for label, given, known in (("init", init, KERNEL_INITS), ("position_init", position_init, POSITION_INITS)):
         if given not in known:
             raise InputError(f"There is no {label} {given!r}: {suggest(given, known)}")
-    if task not in HEADS:
-        raise InputError(f"There is no task {task!r}: {suggest(task, HEADS)}")
+    make_head, dense = find_head(task, head, head_options or {})
     if not isinstance(num_classes, int) or num_classes < 0:
         raise InputError(f"num_classes is a whole number, 0 for features, not {num_classes!r}.")
     for label, rate in (("drop_path", drop_path), ("dropout", dropout)):
@@ -109,17 +116,21 @@ def build(
     if family.relative_bias and (not class_token or registers):
         raise InputError(f"{name} has one class token and no registers: its relative positions are made for that.")
     pooling = pooling or family.pooling
-    norm_after_pooling = family.norm_after_pooling and pooling == "avg"
+    norm_after_pooling = family.norm_after_pooling and pooling == "avg" and not dense
     native_size = source.image_size if source and source.image_size else family.image_size
-    height, width = check_image_size(image_size or native_size, variant)
+    height, width = check_image_size(image_size or native_size, variant, whole_patches=not dense)
+    padded = tuple(-(-side // variant.patch) * variant.patch for side in (height, width))
     native_record = source.preprocessing if source and source.preprocessing else family.preprocessing
     record = _record(preprocessing, native_record, (height, width), in_channels)
-    merging = merging_schedule(token_merging, depth, (height // variant.patch) * (width // variant.patch))
+    merging = merging_schedule(token_merging, depth, math.prod(padded) // variant.patch**2)
     fresh = {"seed": seed, "dtype": dtype}
 
     image = keras.Input((height, width, in_channels), name="image")
     pixels = PixelNormalization(record, name="normalize")(image) if normalize else image
-    tokens, sizes = encode(
+    if padded != (height, width):
+        fill = ((0, padded[0] - height), (0, padded[1] - width))
+        pixels = keras.layers.ZeroPadding2D(fill, data_format="channels_last", dtype="float32", name="fill")(pixels)
+    encoded = encode(
         pixels,
         variant,
         class_token=class_token,
@@ -134,19 +145,20 @@ def build(
         init="zeros" if source else init,
         **fresh,
     )
-    outputs = HEADS[task](
-        tokens,
+    given = Given(
+        encoded,
         variant,
+        image_size=(height, width),
         num_classes=num_classes,
         pooling=pooling,
-        sizes=sizes,
         class_token=class_token,
         registers=registers,
-        norm=norm_after_pooling,
+        norm_after_pooling=norm_after_pooling,
         zero_head=zero_head,
         init=init,
         **fresh,
     )
+    outputs = make_head(given)
     model = keras.Model(image, outputs, name=name)
     if dtype is not None:
         # The layers have the policy already; `compile` asks the model itself whether to scale the loss for float16.
@@ -158,8 +170,34 @@ def build(
     return model
 
 
-def check_image_size(image_size: int | tuple[int, int], variant: Variant) -> tuple[int, int]:
+def find_head(task: str, head: str | None, options: Mapping[str, object]) -> tuple[Callable, bool]:
+    """The head's function with its options set, and whether its task is dense.
+
+    Raises:
+        InputError: unknown task, head or option; says the nearest right one.
+    """
+    if task not in HEADS:
+        raise InputError(f"There is no task {task!r}: {suggest(task, HEADS)}")
+    heads = HEADS[task].by_name
+    head = next(iter(heads)) if head is None else head
+    if head not in heads:
+        raise InputError(f"There is no {task} head {head!r}: {suggest(head, heads)}")
+    known = [name for name, p in inspect.signature(heads[head]).parameters.items() if p.kind is p.KEYWORD_ONLY]
+    for option in options:
+        if option not in known:
+            raise InputError(f"The head {head!r} has no option {option!r}: {suggest(option, known or ['none'])}")
+    return partial(heads[head], **options), HEADS[task].dense
+
+
+def check_image_size(
+    image_size: int | tuple[int, int], variant: Variant, *, whole_patches: bool = True
+) -> tuple[int, int]:
     """Height and width in pixels.
+
+    Args:
+        image_size: a number of pixels or (height, width).
+        variant: gives the patch size.
+        whole_patches: whether the patches have to divide both.
 
     Raises:
         InputError: not one or two whole numbers, or not multiples of the patch size; says which sizes near are.
@@ -168,7 +206,7 @@ def check_image_size(image_size: int | tuple[int, int], variant: Variant) -> tup
     if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
         raise InputError(f"image_size is a number of pixels or (height, width), not {image_size!r}.")
     patch = variant.patch
-    wrong = [side for side in sides if side % patch]
+    wrong = [side for side in sides if whole_patches and side % patch]
     if wrong:
         below = wrong[0] // patch * patch
         near = f"{below} or {below + patch}" if below else f"{patch}"

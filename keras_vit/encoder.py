@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import keras
 
@@ -10,6 +11,25 @@ from keras_vit.errors import InputError
 from keras_vit.layers import EncoderBlock, PatchEmbedding, PositionEmbedding, PrefixTokens
 from keras_vit.layers.initializers import child_seed
 from keras_vit.variants import Variant
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What an encoder gives to a head, all of it symbolic.
+
+    Attributes:
+        tokens: (B, N, D) of the last block, normalised unless the head does it after pooling.
+        blocks: (B, N, D) of every block, as it leaves it; N shrinks where tokens are merged.
+        sizes: (B, N, 1), how many patches each of the last tokens stands for; None where none were merged.
+        grid: (h, w) of the patches.
+        prefix: tokens before the patches: class token and registers.
+    """
+
+    tokens: keras.KerasTensor
+    blocks: tuple[keras.KerasTensor, ...]
+    sizes: keras.KerasTensor | None
+    grid: tuple[int, int]
+    prefix: int
 
 
 def encode(
@@ -27,7 +47,7 @@ def encode(
     init: str = "normal",
     seed: int | None = None,
     dtype=None,
-):
+) -> Encoded:
     """Embeds patches and runs the transformer blocks (Dosovitskiy et al., 2021).
 
     Args:
@@ -46,8 +66,7 @@ def encode(
         dtype: Keras dtype policy.
 
     Returns:
-        Symbolic tokens (B, N, D), and their sizes (B, N, 1), how many patches each stands for, None where none were
-        merged. Layers are called `patch_embedding`, `registers`, `class_token`,
+        The tokens. Layers are called `patch_embedding`, `registers`, `class_token`,
         `position_embedding`, `embedding_dropout`, `patch_norm`, `block_0` ..., `norm`; those that the family does
         without are left out.
     """
@@ -75,7 +94,7 @@ def encode(
         tokens = keras.layers.Dropout(dropout, seed=child_seed(seed, 2), dtype=dtype, name="embedding_dropout")(tokens)
     if family.patch_norm:
         tokens = keras.layers.LayerNormalization(epsilon=family.norm_epsilon, dtype=dtype, name="patch_norm")(tokens)
-    carried = ()
+    carried, blocks = (), []
     for index, merged in enumerate(merging or (0,) * depth):
         block = EncoderBlock(
             size.num_heads,
@@ -101,9 +120,10 @@ def encode(
             tokens, *carried = block(tokens, *carried)
         else:
             tokens = block(tokens, *carried)
+        blocks.append(tokens)
     if norm:
         tokens = keras.layers.LayerNormalization(epsilon=family.norm_epsilon, dtype=dtype, name="norm")(tokens)
-    return tokens, carried[0] if carried else None
+    return Encoded(tokens, tuple(blocks), carried[0] if carried else None, grid, prefix)
 
 
 def merging_schedule(

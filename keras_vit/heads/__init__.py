@@ -1,8 +1,35 @@
-"""From encoder tokens to outputs, one head a task."""
+"""Heads: functions from the encoder's tokens to a model's outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from keras_vit.heads.classification import classification_head
+from keras_vit.heads.given import Given
 
-HEADS = {"classification": classification_head}
-"""Task name -> the function that puts its head on the encoder's tokens."""
 
-__all__ = ["HEADS", "classification_head"]
+@dataclass(frozen=True)
+class Heads:
+    """The heads of one task.
+
+    Attributes:
+        by_name: name -> function; the first is the default. Called as `head(given, **options)`, it returns the
+            model's symbolic outputs; the keyword arguments with defaults are what users may set.
+        dense: whether outputs belong to places of the image: such models take images that patches do not divide, and
+            fill them up at the right and at the bottom.
+    """
+
+    by_name: Mapping[str, Callable]
+    dense: bool = False
+
+
+HEADS: dict[str, Heads] = {
+    "classification": Heads({"linear": classification_head}),
+}
+"""Task -> its heads."""
+
+HEAD_LAYERS = ("pool", "pool_distilled", "pyramid", "head", "head_distilled")
+"""Layers that a new task brings its own of. The last normalisation is not among them: weights have it."""
+
+__all__ = ["HEADS", "HEAD_LAYERS", "Given", "Heads", "classification_head"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 
 from keras_vit.errors import InputError
-from keras_vit.heads.classification import HEAD_LAYERS
+from keras_vit.heads import HEAD_LAYERS
 from keras_vit.layers import EncoderBlock
 
 

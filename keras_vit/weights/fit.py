@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_vit.errors import InputError
-from keras_vit.heads.classification import HEAD_LAYERS
+from keras_vit.heads import HEAD_LAYERS
 from keras_vit.layers.position_embedding import resample_positions
 from keras_vit.layers.relative_bias import PREFIX_ENTRIES, resample_bias
 from keras_vit.weights.architecture import Architecture, variables_of
