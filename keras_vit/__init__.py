@@ -11,6 +11,7 @@ import importlib
 from keras_vit import layers
 from keras_vit.build import build, preprocessing_of
 from keras_vit.errors import InputError
+from keras_vit.features import features
 from keras_vit.preprocessing import Preprocessing
 from keras_vit.variants import list_models
 from keras_vit.version import __version__
@@ -20,7 +21,7 @@ _LAZY = {
     "Run": "keras_vit.training",
     "load_run": "keras_vit.training",
     "train": "keras_vit.training",
-    "evaluate": "keras_vit.evaluation",
+    "evaluate": "keras_vit.tasks",
     "list_weights": "keras_vit.weights.catalogue",
     "data": None,
     "evaluation": None,
@@ -31,7 +32,17 @@ _LAZY = {
 }
 """Public names whose rooms load TensorFlow, scikit-learn or matplotlib: imported when they are first used."""
 
-__all__ = ["InputError", "Preprocessing", "__version__", "build", "layers", "list_models", "preprocessing_of", *_LAZY]
+__all__ = [
+    "InputError",
+    "Preprocessing",
+    "__version__",
+    "build",
+    "features",
+    "layers",
+    "list_models",
+    "preprocessing_of",
+    *_LAZY,
+]
 
 
 def __getattr__(name: str):

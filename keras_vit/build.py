@@ -10,7 +10,7 @@ from pathlib import Path
 
 import keras
 
-from keras_vit.encoder import encode, merging_schedule
+from keras_vit.encoder import encode, merging_schedule, window_schedule
 from keras_vit.errors import InputError, suggest
 from keras_vit.heads import HEADS, Given
 from keras_vit.layers import PixelNormalization
@@ -39,6 +39,8 @@ def build(
     registers: int | None = None,
     depth: int | None = None,
     token_merging: int | Sequence[int] | Mapping[int, int] | None = None,
+    window: int | tuple[int, int] | None = None,
+    global_blocks: Sequence[int] | None = None,
     init: str = "normal",
     position_init: str = "normal",
     zero_head: bool = False,
@@ -52,14 +54,14 @@ def build(
 
     Args:
         name: architecture, for instance `"vit_b16"`: family, size, patch side in pixels. See `list_models`.
-        num_classes: C. 0 gives pooled features (B, D) instead of logits.
+        num_classes: C. 0 gives pooled features (B, D) instead of logits, in classification; for maps see `features`.
         image_size: pixels, an int or (height, width), multiples of the patch size for classification; by default the
             size that the published weights are for, else the family's own. Other tasks take any size: the image is
             filled up to whole patches inside.
         task: what the outputs are, a key of `HEADS`.
         head: which of the task's heads; its first by default.
         head_options: the head's own settings, its keyword arguments.
-        pooling: `token`, `avg` or `map`; the family's own by default.
+        pooling: `token`, `avg` or `map`, for classification; the family's own by default.
         weights: a tag of the catalogue (`"augreg_in21k_ft_in1k"`, see `list_weights`), a Hugging Face repository
             (`"hf:owner/name"`, `"hf:owner/name@revision"`), a URL (`"https://..."`, with `#sha256=...` it is checked),
             or the path of a file or folder: timm, Hugging Face, Google or Meta's own names, or a `.keras` model made
@@ -74,6 +76,10 @@ def build(
         token_merging: patch tokens that blocks merge into similar ones, so that later blocks are faster (ToMe, Bolya
             et al., 2023): a number for every block, a list with one for each, or `{block: number}`. Weights are the
             same with and without.
+        window: patches of a block attend to those of their window only, and to the class token and registers, which
+            attend to everything (ViTDet, Li et al., 2022): its side in patches, or (rows, columns). For large images.
+            Weights are the same with and without.
+        global_blocks: the blocks that attend everywhere all the same; by default four, evenly spread.
         init: of the kernels: `normal` (truncated normal 0.02, as in DeiT) or `xavier` (as in Google's ViT), which
             narrow networks learn faster from.
         position_init: `normal` (truncated normal 0.02) or `sincos`. The second learns far faster from few images: at
@@ -115,6 +121,8 @@ def build(
         raise InputError(f"registers is a whole number, 0 for none, not {registers!r}.")
     if family.relative_bias and (not class_token or registers):
         raise InputError(f"{name} has one class token and no registers: its relative positions are made for that.")
+    if pooling and dense:
+        raise InputError(f"pooling is of classification, {task} answers for every place: leave it out.")
     pooling = pooling or family.pooling
     norm_after_pooling = family.norm_after_pooling and pooling == "avg" and not dense
     native_size = source.image_size if source and source.image_size else family.image_size
@@ -122,7 +130,11 @@ def build(
     padded = tuple(-(-side // variant.patch) * variant.patch for side in (height, width))
     native_record = source.preprocessing if source and source.preprocessing else family.preprocessing
     record = _record(preprocessing, native_record, (height, width), in_channels)
-    merging = merging_schedule(token_merging, depth, math.prod(padded) // variant.patch**2)
+    grid = tuple(side // variant.patch for side in padded)
+    merging = merging_schedule(token_merging, depth, math.prod(grid))
+    windows = window_schedule(window, global_blocks, depth, grid)
+    if merging and windows:
+        raise InputError("token_merging takes patches out of their places, which a window needs: take one of the two.")
     fresh = {"seed": seed, "dtype": dtype}
 
     image = keras.Input((height, width, in_channels), name="image")
@@ -137,6 +149,7 @@ def build(
         registers=registers,
         depth=depth,
         merging=merging,
+        windows=windows,
         drop_path=drop_path,
         dropout=dropout,
         norm=not norm_after_pooling,

@@ -12,6 +12,9 @@ from keras_vit.layers import EncoderBlock, PatchEmbedding, PositionEmbedding, Pr
 from keras_vit.layers.initializers import child_seed
 from keras_vit.variants import Variant
 
+EMBEDDING_LAYERS = ("patch_embedding", "registers", "class_token", "position_embedding", "patch_norm")
+"""Layers before the first block that have weights."""
+
 
 @dataclass(frozen=True)
 class Encoded:
@@ -40,6 +43,7 @@ def encode(
     registers: int,
     depth: int,
     merging: tuple[int, ...] = (),
+    windows: tuple[tuple[int, int] | None, ...] = (),
     drop_path: float = 0.0,
     dropout: float = 0.0,
     norm: bool = True,
@@ -57,6 +61,7 @@ def encode(
         registers: number of learned tokens between the class token and the patches.
         depth: number of blocks.
         merging: patch tokens that each block merges, see `merging_schedule`; none if it is empty.
+        windows: that patches of each block attend within, see `window_schedule`; everywhere if it is empty.
         drop_path: stochastic depth of the last block; it grows linearly from 0 in the first.
         dropout: after the position embedding, the attention projection and both MLP layers.
         norm: normalise the last block's tokens; False where the head does it after pooling.
@@ -95,7 +100,7 @@ def encode(
     if family.patch_norm:
         tokens = keras.layers.LayerNormalization(epsilon=family.norm_epsilon, dtype=dtype, name="patch_norm")(tokens)
     carried, blocks = (), []
-    for index, merged in enumerate(merging or (0,) * depth):
+    for index, (merged, window) in enumerate(zip(merging or (0,) * depth, windows or (None,) * depth, strict=True)):
         block = EncoderBlock(
             size.num_heads,
             size.mlp_dim,
@@ -109,10 +114,11 @@ def encode(
             qkv_bias=family.qkv_bias,
             rotary=family.rotary,
             relative_bias=family.relative_bias,
-            grid=grid if family.rotary or family.relative_bias else None,
+            grid=grid if family.rotary or family.relative_bias or window else None,
             prefix=prefix,
             seed=child_seed(seed, 3 + index),
             merged=merged,
+            window=window,
             name=f"block_{index}",
             **fresh,
         )
@@ -168,3 +174,43 @@ def merging_schedule(
         schedule.append(min(count, patches // 2))
         patches -= schedule[-1]
     return tuple(schedule) if any(schedule) else ()
+
+
+def window_schedule(
+    window: int | tuple[int, int] | None, global_blocks: Sequence[int] | None, depth: int, grid: tuple[int, int]
+) -> tuple[tuple[int, int] | None, ...]:
+    """The window that patches of each block attend within (ViTDet, Li et al., 2022).
+
+    Args:
+        window: its side in patches, or (rows, columns); None for no windows.
+        global_blocks: the blocks that attend everywhere, the first being 0, the last also -1; None for four of them,
+            evenly spread, the last block among them.
+        depth: number of blocks.
+        grid: (h, w) of the patches. A window that covers it is no window.
+
+    Returns:
+        `depth` windows (rows, columns), or None for those that attend everywhere; empty where all do.
+
+    Raises:
+        InputError: not in this form, no such block, or global blocks without a window.
+    """
+    if window is None:
+        if global_blocks is not None:
+            raise InputError("global_blocks are those that attend everywhere among blocks with windows: give window.")
+        return ()
+    sides = (window, window) if isinstance(window, int) else window
+    right = isinstance(sides, Sequence) and len(sides) == 2
+    if not right or not all(isinstance(side, int) and side > 0 for side in sides):
+        raise InputError(f"window is a number of patches or (rows, columns), not {window!r}.")
+    if global_blocks is None:
+        global_blocks = [-(-depth * quarter // 4) - 1 for quarter in (1, 2, 3, 4)]
+    if not isinstance(global_blocks, Sequence):
+        raise InputError(f"global_blocks is a list of block numbers, for instance [5, -1], not {global_blocks!r}.")
+    for block in global_blocks:
+        if not isinstance(block, int) or not -depth <= block < depth:
+            raise InputError(f"global_blocks names block {block!r}: there are blocks 0 to {depth - 1}.")
+    everywhere = {block % depth for block in global_blocks}
+    sides = tuple(min(side, most) for side, most in zip(sides, grid, strict=True))
+    if sides == tuple(grid):
+        return ()
+    return tuple(None if block in everywhere else sides for block in range(depth))

@@ -6,7 +6,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from keras_vit.heads.classification import classification_head
+from keras_vit.heads.detection import anchor_free_head
 from keras_vit.heads.given import Given
+from keras_vit.heads.segmentation import (
+    dpt_segmentation,
+    fpn_segmentation,
+    linear_segmentation,
+    mask_segmentation,
+    pup_segmentation,
+    upernet_segmentation,
+)
 
 
 @dataclass(frozen=True)
@@ -26,6 +35,18 @@ class Heads:
 
 HEADS: dict[str, Heads] = {
     "classification": Heads({"linear": classification_head}),
+    "segmentation": Heads(
+        {
+            "linear": linear_segmentation,
+            "mask": mask_segmentation,
+            "fpn": fpn_segmentation,
+            "upernet": upernet_segmentation,
+            "dpt": dpt_segmentation,
+            "pup": pup_segmentation,
+        },
+        dense=True,
+    ),
+    "detection": Heads({"anchor_free": anchor_free_head}, dense=True),
 }
 """Task -> its heads."""
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_vit.layers.base import ViTLayer
 from keras_vit.layers.initializers import dense
 from keras_vit.layers.relative_bias import RelativePositionBias
 from keras_vit.layers.rotary import rotary_tables, rotate
+from keras_vit.layers.windows import Windows
 
 QKV_BIASES = ("all", "query_value", "none")
 
@@ -42,6 +44,52 @@ def attend(query, key, value, num_heads: int, *, rotary=None, bias=None):
     return ops.reshape(mixed, (-1, query.shape[1], value.shape[-1]))
 
 
+def attend_in_windows(query, key, value, num_heads: int, windows: Windows, prefix: int, *, rotary=None, bias=None):
+    """As `attend`, but patches attend to the prefix tokens and to the patches of their window only.
+
+    Prefix tokens (class token, registers) attend to everything.
+
+    Args:
+        query: (B, N, D), N = prefix + h * w.
+        key: likewise.
+        value: likewise.
+        num_heads: divides D.
+        windows: over the patch grid.
+        prefix: number of tokens before the patches.
+        rotary: as in `attend`, of all tokens.
+        bias: (1, num_heads, N, N), the same for all pairs of patches that lie alike to each other.
+
+    Returns:
+        (B, N, D).
+    """
+    if rotary is not None:
+        heads = (-1, query.shape[1], num_heads, query.shape[2] // num_heads)
+        query, key = (
+            ops.reshape(rotate(ops.reshape(each, heads), *rotary), (-1, *each.shape[1:])) for each in (query, key)
+        )
+    count = windows.counts[0] * windows.counts[1]
+    inside = [windows.cut(each[:, prefix:]) for each in (query, key, value)]
+    if prefix:
+        # Every window sees the prefix tokens.
+        for index, each in ((1, key), (2, value)):
+            inside[index] = ops.concatenate([ops.repeat(each[:, :prefix], count, axis=0), inside[index]], axis=1)
+    scores = None
+    if bias is not None:
+        patches = windows.first() + prefix
+        seen = np.concatenate([np.arange(prefix), patches])
+        scores = ops.take(ops.take(bias, patches, axis=2), seen, axis=3)
+    mask = windows.mask(prefix)
+    if mask is not None:
+        shape = (ops.shape(query)[0], *mask.shape)
+        filling = ops.reshape(ops.broadcast_to(ops.cast(mask, query.dtype), shape), (-1, 1, 1, mask.shape[1]))
+        scores = filling if scores is None else scores + filling
+    mixed = windows.join(attend(*inside, num_heads, bias=scores))
+    if not prefix:
+        return mixed
+    first = attend(query[:, :prefix], key, value, num_heads, bias=None if bias is None else bias[:, :, :prefix])
+    return ops.concatenate([first, mixed], axis=1)
+
+
 def log_sizes(sizes):
     """What proportional attention adds to the scores: (B, N, 1) sizes -> (B, 1, 1, N)."""
     return ops.reshape(ops.log(sizes), (-1, 1, 1, sizes.shape[1]))
@@ -56,10 +104,11 @@ class SelfAttention(ViTLayer):
         qkv_bias: `all`, `query_value` (BEiT, EVA-02, DINOv3: the key has none) or `none`.
         rotary: rotary positions, a key of `ROTARY`, or None.
         relative_bias: whether a learned bias per head and relative position is added to the scores.
-        grid: (h, w) of the patches; needed for `rotary` and `relative_bias`.
+        grid: (h, w) of the patches; needed for `rotary`, `relative_bias` and `window`.
         prefix: number of tokens before the patches.
         init: how kernels are drawn, a key of `INITS`.
         seed: of the initial kernels.
+        window: (rows, columns) of the windows that patches attend within; None for everywhere.
 
     Where tokens were merged, those that stand for several patches count so many times (the proportional attention of
     Bolya et al., 2023), and their position is the mean of their patches' positions: of the rotations, and of the
@@ -78,11 +127,14 @@ class SelfAttention(ViTLayer):
         prefix: int = 1,
         init: str = "normal",
         seed: int | None = None,
+        window: tuple[int, int] | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
         if qkv_bias not in QKV_BIASES:
             raise ValueError(f"qkv_bias is one of {', '.join(QKV_BIASES)}, not {qkv_bias!r}.")
+        if window is not None and any(side > most for side, most in zip(window, grid or (0, 0), strict=True)):
+            raise ValueError(f"A window of {window} patches needs a grid that is at least as large, not {grid}.")
         if relative_bias and prefix != 1:
             raise ValueError(f"A relative position bias goes with one class token, not with {prefix} prefix tokens.")
         self.num_heads = num_heads
@@ -93,6 +145,7 @@ class SelfAttention(ViTLayer):
         self.prefix = prefix
         self.init = init
         self.seed = seed
+        self.window = None if window is None else tuple(window)
         self.bias = None
 
     def build(self, input_shape):
@@ -128,7 +181,12 @@ class SelfAttention(ViTLayer):
         rotary, bias = self._positions(query, origins)
         if sizes is not None:
             bias = log_sizes(sizes) if bias is None else bias + log_sizes(sizes)
-        mixed = self.projection(attend(query, key, value, self.num_heads, rotary=rotary, bias=bias))
+        if self.window is None:
+            mixed = attend(query, key, value, self.num_heads, rotary=rotary, bias=bias)
+        else:
+            windows = Windows(tuple(self.grid), self.window)
+            mixed = attend_in_windows(query, key, value, self.num_heads, windows, self.prefix, rotary=rotary, bias=bias)
+        mixed = self.projection(mixed)
         return (mixed, key) if with_keys else mixed
 
     def _positions(self, query, origins):

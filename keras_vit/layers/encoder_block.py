@@ -33,11 +33,12 @@ class EncoderBlock(ViTLayer):
         qkv_bias: which of query, key and value have a bias: `all`, `query_value` or `none`.
         rotary: rotary positions, a key of `ROTARY`, or None.
         relative_bias: whether attention has a learned bias per relative position.
-        grid: (h, w) of the patches; needed for `rotary` and `relative_bias`.
+        grid: (h, w) of the patches; needed for `rotary`, `relative_bias` and `window`.
         prefix: number of tokens before the patches.
         merged: number of patch tokens that are merged into others between the two branches (`merge_tokens`).
         init: how kernels are drawn, a key of `INITS`.
         seed: of initial kernels and masks.
+        window: (rows, columns) of the windows that patches attend within (ViTDet); None for everywhere.
 
     Shapes: (B, N, D) in and out. A block that merges returns several tensors, and every later block takes them:
     tokens (B, N - merged, D); their sizes (B, N - merged, 1), in patches; and, where attention knows positions
@@ -63,9 +64,12 @@ class EncoderBlock(ViTLayer):
         init: str = "normal",
         seed: int | None = None,
         merged: int = 0,
+        window: tuple[int, int] | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
+        if merged and window is not None:
+            raise ValueError("A block that merges tokens has no windows: merged tokens have left their places.")
         self.num_heads = num_heads
         self.mlp_dim = mlp_dim
         self.dropout = dropout
@@ -83,12 +87,14 @@ class EncoderBlock(ViTLayer):
         self.init = init
         self.seed = seed
         self.merged = merged
+        self.window = None if window is None else tuple(window)
 
         policy, seeds = self.dtype_policy, [child_seed(seed, i) for i in range(5)]
         norm = {"epsilon": norm_epsilon, "dtype": policy}
         self.norm1 = keras.layers.LayerNormalization(name="norm1", **norm)
+        positions = (rotary, relative_bias, grid, prefix)
         self.attention = SelfAttention(
-            num_heads, qkv_bias, rotary, relative_bias, grid, prefix, init, seeds[0], dtype=policy, name="attention"
+            num_heads, qkv_bias, *positions, init, seeds[0], window, dtype=policy, name="attention"
         )
         self.attention_dropout = keras.layers.Dropout(dropout, seed=seeds[1], dtype=policy, name="attention_dropout")
         self.drop_path1 = StochasticDepth(drop_path, seeds[2], dtype=policy, name="drop_path1")

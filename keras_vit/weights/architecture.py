@@ -23,7 +23,8 @@ class Architecture:
         depth: number of blocks.
         class_token: whether it has one.
         registers: number of learned tokens after it.
-        pooling: `token`, `avg` or `map`.
+        grid: (h, w) of the patches; it covers the image, which dense models fill up to whole patches.
+        pooling: `token`, `avg` or `map`; empty where the head needs none.
         norm_after_pooling: whether its last normalisation stands after the pooling.
         num_classes: 0 for features.
         preprocessing: its record; None where it was built without normalisation.
@@ -35,15 +36,11 @@ class Architecture:
     depth: int
     class_token: bool
     registers: int
+    grid: tuple[int, int]
     pooling: str
     norm_after_pooling: bool
     num_classes: int
     preprocessing: Preprocessing | None
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """(h, w) of the patches."""
-        return tuple(side // self.variant.patch for side in self.image_size)
 
     @property
     def prefix(self) -> int:
@@ -73,7 +70,8 @@ def describe(model: keras.Model) -> Architecture:
             "set model.name to it, for instance 'vit_b16'."
         ) from None
     names = [layer.name for layer in model.layers]
-    pool = layers.get("pool")
+    pool, head = layers.get("pool"), layers.get("head")
+    embedded = layers["patch_embedding"].input.shape
     return Architecture(
         variant=variant,
         image_size=tuple(model.input_shape[1:3]),
@@ -81,9 +79,10 @@ def describe(model: keras.Model) -> Architecture:
         depth=sum(isinstance(layer, EncoderBlock) for layer in model.layers),
         class_token="class_token" in layers,
         registers=layers["registers"].count if "registers" in layers else 0,
+        grid=tuple(side // variant.patch for side in embedded[1:3]),
         pooling="map" if isinstance(pool, AttentionPooling) else pool.mode if isinstance(pool, TokenPooling) else "",
         norm_after_pooling="pool" in layers and names.index("norm") > names.index("pool"),
-        num_classes=layers["head"].units if "head" in layers else 0,
+        num_classes=head.units if isinstance(head, keras.layers.Dense) else getattr(head, "num_classes", 0),
         preprocessing=next((x.preprocessing for x in model.layers if isinstance(x, PixelNormalization)), None),
     )
 

@@ -152,7 +152,8 @@ def _grid(checkpoint: Checkpoint, shapes: Mapping[str, tuple[int, ...]]) -> tupl
     patch = shapes[PATCHES][:2]
     if checkpoint.image_size is None or len(patch) != 2 or 0 in patch:
         return None
-    return tuple(side // step for side, step in zip(checkpoint.image_size, patch, strict=True))
+    # Dense models fill the image up to whole patches.
+    return tuple(-(-side // step) for side, step in zip(checkpoint.image_size, patch, strict=True))
 
 
 def _some(names: list[str], separator: str = ", ") -> str:

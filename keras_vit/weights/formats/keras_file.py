@@ -1,8 +1,8 @@
 """`.keras` models of this package, whose arrays have our own names: read from the archive, without a second model.
 
 The archive (Keras 3) holds a configuration and `model.weights.h5`, both uncompressed. In the latter a layer of the
-model lies under its class and number (`layers/encoder_block_1`), layers within it under their attributes, and variables
-under their number or, where the layer writes them itself, their name.
+model lies under its class and number (`layers/encoder_block_1`), layers within it under their attributes (those of a
+list again under class and number), and variables under their number or, where the layer writes them itself, their name.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WEIGHTS, CONFIG = "model.weights.h5", "config.json"
 LOCAL_HEADER = struct.Struct("<26xHH")
 """What stands before a member of a zip file: at its end, the lengths of a name and of an extra field behind it."""
 
-OF_KERAS = ("Functional", "InputLayer", "Dense", "Dropout", "LayerNormalization", "Average")
+OF_KERAS = ("Functional", "InputLayer", "Dense", "Dropout", "LayerNormalization", "Average", "ZeroPadding2D")
 OF_KERAS += ("DTypePolicy", "Zeros", "Ones", "__keras_tensor__")
 """What a model of this package is made of beside its own classes."""
 
@@ -126,7 +126,7 @@ def _entries(skeleton: keras.Model, weights: _Part) -> dict[str, Entry]:
 
 def _places(skeleton: keras.Model) -> dict[str, str]:
     """Path of a layer -> the group of the file that it lies in."""
-    count, places = Counter(), {}
+    places = {}
 
     def visit(layer: keras.Layer, place: str) -> None:
         places[layer.path] = place
@@ -134,11 +134,17 @@ def _places(skeleton: keras.Model) -> dict[str, str]:
         for attribute, child in (vars(layer) | vars(layer).get("_modules", {})).items():
             if isinstance(child, keras.Layer):
                 visit(child, f"{place}/{attribute}")
+            elif isinstance(child, list) and not attribute.startswith("_"):
+                visit_all(child, f"{place}/{attribute}")
 
-    for layer in skeleton.layers:
-        kind = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(layer).__name__).lower()
-        visit(layer, f"layers/{kind}_{count[kind]}" if count[kind] else f"layers/{kind}")
-        count[kind] += 1
+    def visit_all(layers: list, place: str) -> None:
+        count = Counter()
+        for layer in (each for each in layers if isinstance(each, keras.Layer)):
+            kind = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=.)(?=[A-Z][a-z])", "_", type(layer).__name__).lower()
+            visit(layer, f"{place}/{kind}_{count[kind]}" if count[kind] else f"{place}/{kind}")
+            count[kind] += 1
+
+    visit_all(skeleton.layers, "layers")
     return places
 
 
