@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from keras_vit.errors import InputError, suggest
 
 INTERPOLATIONS = ("bicubic", "bilinear")
-FITS = ("crop", "squash")
+FITS = ("crop", "squash", "pad")
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Preprocessing:
         crop: the share of the resized image's side that the centre crop keeps (timm's `crop_pct`).
         interpolation: `"bicubic"` or `"bilinear"`, both antialiased.
         fit: how an image of another shape is fitted. `"crop"` keeps its aspect ratio and cuts the centre out (timm's
-            `crop_mode="center"`); `"squash"` resizes each side by itself.
+            `crop_mode="center"`); `"squash"` resizes each side by itself; `"pad"` keeps the aspect ratio and the whole
+            image, filled up at the right and bottom with the mean colour (`crop` must be 1).
     """
 
     image_size: tuple[int, int] = (224, 224)
@@ -51,6 +52,8 @@ class Preprocessing:
             )
         if self.fit not in FITS:
             raise InputError(f"fit {self.fit!r} is not known: {suggest(self.fit, FITS)}")
+        if self.fit == "pad" and self.crop != 1:
+            raise InputError(f'fit "pad" keeps the whole image, so crop must be 1, not {self.crop}: set crop to 1.')
 
     @property
     def channels(self) -> int:

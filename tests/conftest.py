@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -88,6 +90,39 @@ def tiny(blobs) -> Callable[..., dict]:
         return recipe
 
     return settings
+
+
+@pytest.fixture(scope="session")
+def shapes(tmp_path_factory) -> Path:
+    """Images of 36 x 48 with a bright red, green or blue rectangle each, as a mask folder and with COCO boxes.
+
+    Classes of pixels are background, red, green, blue; of boxes red, green, blue. Pixels at the lower edge are void.
+    """
+    rng = np.random.default_rng(0)
+    root = tmp_path_factory.mktemp("shapes")
+    colours = ["red", "green", "blue"]
+    (root / "classes.json").write_text(json.dumps({"classes": ["background", *colours, "void"], "ignore_index": 4}))
+    for split, n in (("train", 32), ("val", 8), ("test", 8)):
+        images, boxes = [], []
+        for folder in ("images", "masks"):
+            (root / split / folder).mkdir(parents=True)
+        for index in range(n):
+            pixels = rng.integers(0, 90, (36, 48, 3)).astype("uint8")
+            mask = np.zeros((36, 48), "uint8")
+            height, width = rng.integers(12, 24, 2).tolist()
+            top, left = int(rng.integers(0, 36 - height)), int(rng.integers(0, 48 - width))
+            pixels[top : top + height, left : left + width, index % 3] += 150
+            mask[top : top + height, left : left + width] = 1 + index % 3
+            mask[35] = 4
+            Image.fromarray(pixels).save(root / split / "images" / f"{index}.png")
+            Image.fromarray(mask).save(root / split / "masks" / f"{index}.png")
+            images.append({"id": index, "file_name": f"{split}/images/{index}.png", "height": 36, "width": 48})
+            box = {"bbox": [left, top, width, height], "area": width * height, "iscrowd": 0}
+            boxes.append({"id": index + 1, "image_id": index, "category_id": 1 + index % 3, **box})
+        categories = [{"id": number, "name": name} for number, name in enumerate(colours, start=1)]
+        content = {"images": images, "annotations": boxes, "categories": categories}
+        (root / f"instances_{split}.json").write_text(json.dumps(content))
+    return root
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,32 @@
-"""Data: from a folder, a CSV, an npz, TFDS or the embedded digits to tf.data pipelines of pixels and labels."""
+"""Data: from a folder, a CSV, an npz, COCO, VOC, YOLO, TFDS or the embedded digits to tf.data pipelines."""
 
 from __future__ import annotations
 
 from keras_vit.data.augment import Augment
+from keras_vit.data.boxes import Boxes
 from keras_vit.data.classes import align
 from keras_vit.data.examples import Data, Examples
-from keras_vit.data.pipeline import eval_dataset, train_dataset
+from keras_vit.data.kinds import BOXES, CLASSES, MASKS, LabelKind
+from keras_vit.data.masks import IGNORE, Masks
+from keras_vit.data.pipeline import eval_dataset, image_dataset, train_dataset
 from keras_vit.data.sources import load
 from keras_vit.data.unlabelled import find_images
 
-__all__ = ["Augment", "Data", "Examples", "align", "eval_dataset", "find_images", "load", "train_dataset"]
+__all__ = [
+    "BOXES",
+    "CLASSES",
+    "IGNORE",
+    "MASKS",
+    "Augment",
+    "Boxes",
+    "Data",
+    "Examples",
+    "LabelKind",
+    "Masks",
+    "align",
+    "eval_dataset",
+    "find_images",
+    "image_dataset",
+    "load",
+    "train_dataset",
+]

@@ -13,23 +13,32 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from keras_vit.data import geometry
+from keras_vit.data.color import random_color
 from keras_vit.data.randaugment import RandAugment
 from keras_vit.errors import InputError
 from keras_vit.preprocessing import Preprocessing
 
 _ERASED_AREA = (0.02, 1 / 3)
 _ERASED_RATIO = (0.3, 1 / 0.3)
+_FOR_CLASSES = ("rotate", "shift", "randaugment", "erasing", "mixup", "cutmix")
+_VERTICAL_STREAM = 7
+_COLOR_STREAM = 6  # the first six seeds of an image are taken
 
 
 @dataclass(frozen=True)
 class Augment:
     """What happens to training images; part of a recipe.
 
+    The settings from `crop_scale` to `cutmix` are for one class an image; with masks and boxes, where the crop of
+    classification would lose most objects, `crop_scale` and `crop_ratio` do nothing and the others must be off.
+    `flip`, `flip_vertical` and `color` are for all tasks, `scale` for masks and boxes.
+
     Attributes:
         crop_scale: smallest and largest share of the image's area that the random resized crop keeps; (1, 1) turns it
             off and training images are resized and cropped as at evaluation.
         crop_ratio: smallest and largest width / height of that crop.
         flip: mirror every second image left to right; off for digits and other images that a mirror changes.
+        flip_vertical: mirror every second image top to bottom; for images without an up and down, as of cells.
         rotate: largest angle in degrees of a random rotation either way; uncovered pixels are black.
         shift: largest random shift in pixels of the model's input in each direction; uncovered pixels are black.
         randaugment: number of RandAugment operations per image, 0 for none (Cubuk et al., arXiv:1909.13719).
@@ -38,11 +47,17 @@ class Augment:
         mixup: alpha of MixUp's beta distribution, 0 for none (Zhang et al., arXiv:1710.09412).
         cutmix: alpha of CutMix's beta distribution, at most 1, 0 for none (Yun et al., arXiv:1905.04899). With both,
             each batch takes one of the two by a fair coin.
+        color: strength c of a random change of brightness, contrast and saturation by factors within 1 - c .. 1 + c,
+            and of the hue by up to c / 20 of the colour circle; 0 for none.
+        scale: smallest and largest factor on the size at which the fitted image appears, drawn uniformly; its place in
+            the model's input is random then, what falls outside is cut off and the rest is filled with the mean
+            colour. (1, 1) turns it off. For masks and boxes.
     """
 
     crop_scale: tuple[float, float] = (0.08, 1.0)
     crop_ratio: tuple[float, float] = (0.75, 1.3333)
     flip: bool = True
+    flip_vertical: bool = False
     rotate: float = 0.0
     shift: int = 0
     randaugment: int = 0
@@ -50,14 +65,17 @@ class Augment:
     erasing: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
+    color: float = 0.0
+    scale: tuple[float, float] = (1.0, 1.0)
 
     def __post_init__(self):
-        for name in ("crop_scale", "crop_ratio"):
+        for name in ("crop_scale", "crop_ratio", "scale"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         self._check_pair("crop_scale", 1.0)
         self._check_pair("crop_ratio", math.inf)
+        self._check_pair("scale", math.inf)
         bounds = {"rotate": 180, "shift": math.inf, "randaugment": math.inf, "magnitude": 30}
-        bounds |= {"erasing": 1, "mixup": math.inf, "cutmix": 1}
+        bounds |= {"erasing": 1, "mixup": math.inf, "cutmix": 1, "color": 1}
         for name, most in bounds.items():
             value = getattr(self, name)
             if not 0 <= value <= most:
@@ -66,6 +84,20 @@ class Augment:
         for name in ("shift", "randaugment"):
             if getattr(self, name) != int(getattr(self, name)):
                 raise InputError(f"augment.{name} must be a whole number, not {getattr(self, name)}.")
+
+    def check_for_classes(self):
+        """Raises InputError where a setting is not for classification."""
+        if self.scale != (1.0, 1.0):
+            raise InputError("augment.scale is for masks and boxes: for classification set augment.crop_scale.")
+
+    def check_for_places(self):
+        """Raises InputError where a setting is not for masks and boxes."""
+        for name in _FOR_CLASSES:
+            if getattr(self, name):
+                raise InputError(
+                    f"augment.{name} is for classification only: with masks and boxes set it to 0 and use "
+                    "augment.scale, flip and color."
+                )
 
     def _check_pair(self, name: str, most: float):
         pair = getattr(self, name)
@@ -107,10 +139,14 @@ class ImageAugmenter:
             image = random_resized_crop(image, seeds[0], augment, self.preprocessing)
         if augment.flip:
             image = tf.image.stateless_random_flip_left_right(image, seeds[1])
+        if augment.flip_vertical:
+            image = tf.image.stateless_random_flip_up_down(image, tf.random.fold_in(seed, _VERTICAL_STREAM))
         if augment.rotate:
             image = random_rotation(image, seeds[2], augment.rotate)
         if augment.shift:
             image = random_shift(image, seeds[3], augment.shift)
+        if augment.color:
+            image = random_color(image, tf.random.fold_in(seed, _COLOR_STREAM), augment.color)
         if self.randaugment:
             image = self.randaugment(image, seeds[4])
         if augment.erasing:

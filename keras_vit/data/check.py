@@ -4,36 +4,45 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 
 from keras_vit.data.decode import decode
 from keras_vit.data.examples import Examples, with_digests
+from keras_vit.data.labels import Labels, digest, says
+from keras_vit.data.threads import in_threads
 from keras_vit.errors import InputError
 
-_CHUNK = 32
 _SHOWN = 3
-_PROGRESS_AFTER_S = 1.0
 
 
-def preflight(splits: dict[str, Examples], *, skip_bad: bool, progress: bool) -> tuple[dict[str, Examples], list[str]]:
+def preflight(
+    splits: dict[str, Examples],
+    *,
+    skip_bad: bool,
+    progress: bool,
+    inspect: Callable[[np.ndarray | Labels, int, int, int], str | None] | None = None,
+) -> tuple[dict[str, Examples], list[str]]:
     """Reads and decodes every image with the pipeline's own decoder, in threads.
 
     Args:
         splits: examples by split name.
-        skip_bad: leave unreadable images out instead of failing.
+        skip_bad: leave images out that are unreadable or wrongly labelled, instead of failing.
         progress: show a progress bar when it takes longer than a second.
+        inspect: from (labels, index, height, width) to what is wrong with that image's label, or None; without it
+            only images are looked at.
 
     Returns:
         The splits with the digest of each image and without bad ones, and notes on what was left out.
 
     Raises:
-        InputError: an image is empty, damaged, of no known format or too large, and `skip_bad` is off.
+        InputError: an image is empty, damaged, of no known format or too large, or its label does not fit it, and
+            `skip_bad` is off.
     """
-    inspected = _inspect_all([(examples, i) for examples in splits.values() for i in range(len(examples))], progress)
+    items = [(examples, i) for examples in splits.values() for i in range(len(examples))]
+    inspected = in_threads(lambda chunk: _inspect_chunk(chunk, inspect), items, "Checking images", progress)
     checked, bad = {}, []
     for split, examples in splits.items():
         reports = [next(inspected) for _ in range(len(examples))]
@@ -60,29 +69,28 @@ def leakage(splits: dict[str, Examples], class_names: list[str]) -> list[str]:
         class_names: the name of each label.
     """
     notes = []
-    seen: dict[str, tuple[str, str, int]] = {}
+    seen: dict[str, tuple[str, int]] = {}
     across: dict[tuple[str, str], list[tuple[str, str]]] = {}
     disputed = []
     for split, examples in splits.items():
-        for name, digest, label in zip(examples.names, examples.digests, examples.labels.tolist(), strict=True):
-            if digest not in seen:
-                seen[digest] = (split, name, label)
+        for index, image in enumerate(examples.digests):
+            first_split, first_index = seen.setdefault(image, (split, index))
+            if (first_split, first_index) == (split, index):
                 continue
-            first_split, first_name, first_label = seen[digest]
+            first = splits[first_split]
             if first_split != split:
-                across.setdefault((first_split, split), []).append((first_name, name))
-            if first_label != label:
-                disputed.append((first_name, class_names[first_label], name, class_names[label]))
+                across.setdefault((first_split, split), []).append((first.names[first_index], examples.names[index]))
+            if digest(first.labels, first_index) != digest(examples.labels, index):
+                disputed.append((_labelled(first, first_index, class_names), _labelled(examples, index, class_names)))
     for (first_split, split), pairs in across.items():
         notes.append(
             f"Leakage: {len(pairs)} image(s) of {split} are byte for byte in {first_split} too, "
             f"for instance {pairs[0][1]} = {pairs[0][0]}: the figures of {split} are too good."
         )
     if disputed:
-        first_name, first_class, name, other = disputed[0]
         notes.append(
             f"Labels: {len(disputed)} image(s) are in the data twice with different labels, "
-            f"for instance {first_name} ({first_class}) = {name} ({other})."
+            f"for instance {disputed[0][0]} = {disputed[0][1]}."
         )
     return notes
 
@@ -92,40 +100,31 @@ def fingerprint(splits: dict[str, Examples], class_names: list[str]) -> str:
     total = hashlib.sha256(repr(class_names).encode())
     for split, examples in splits.items():
         total.update(split.encode())
-        for digest, label in zip(examples.digests, examples.labels.tolist(), strict=True):
-            total.update(f"{digest}:{label}\n".encode())
+        for index, image in enumerate(examples.digests):
+            total.update(f"{image}:{digest(examples.labels, index)}\n".encode())
     return total.hexdigest()
 
 
-def _inspect_all(items: list[tuple[Examples, int]], progress: bool):
-    """Yields (digest, problem or None) for each item, in order."""
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    bar = Progress(*Progress.get_default_columns()[:-1], MofNCompleteColumn(), TimeRemainingColumn(), transient=True)
-    task = bar.add_task("Checking images", total=len(items))
-    chunks = [items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK)]
-    started = time.monotonic()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        try:
-            for reports in pool.map(_inspect_chunk, chunks):
-                if progress and time.monotonic() - started > _PROGRESS_AFTER_S:
-                    bar.start()
-                bar.advance(task, len(reports))
-                yield from reports
-        finally:
-            bar.stop()
+def _labelled(examples: Examples, index: int, class_names: list[str]) -> str:
+    return examples.names[index] + says(examples.labels, index, class_names)
 
 
-def _inspect_chunk(items: list[tuple[Examples, int]]) -> list[tuple[str, str | None]]:
+def _inspect_chunk(items: list[tuple[Examples, int]], inspect) -> list[tuple[str, str | None]]:
     """(digest, problem or None) for each item; one graph call decodes them all, and names none when it fails."""
     contents = [_read(examples, index) for examples, index in items]
     problems = [problem for _, problem in contents]
+    sizes = [None if examples.images is None else examples.images.shape[1:3] for examples, _ in items]
     files = [i for i, (examples, _) in enumerate(items) if examples.images is None and not problems[i]]
     try:
-        _decode_all(tf.constant([contents[i][0] for i in files], tf.string))
+        decoded = _decode_all(tf.constant([contents[i][0] for i in files], tf.string)).numpy()
+        for i, size in zip(files, decoded[:, :2].tolist(), strict=True):
+            sizes[i] = size
     except tf.errors.OpError:
         for i in files:
-            problems[i] = _decoding_problem(contents[i][0])
+            sizes[i], problems[i] = _decode_one(contents[i][0])
+    if inspect is not None:
+        for i, (examples, index) in enumerate(items):
+            problems[i] = problems[i] or inspect(examples.labels, index, *sizes[i])
     digests = [hashlib.blake2b(content, digest_size=16).hexdigest() for content, _ in contents]
     return list(zip(digests, problems, strict=True))
 
@@ -153,18 +152,22 @@ def _header_problem(content: bytes) -> str | None:
     return None
 
 
-def _decoding_problem(content: bytes) -> str | None:
+def _decode_one(content: bytes) -> tuple[list[int] | None, str | None]:
+    """The height and width of an image, or what is wrong with it."""
     try:
-        _decode_all(tf.constant([content]))
+        return _decode_all(tf.constant([content])).numpy()[0, :2].tolist(), None
     except tf.errors.OpError:
-        return "damaged, or not a JPEG, PNG, WebP, BMP or GIF image"
-    return None
+        return None, "damaged, or not a JPEG, PNG, WebP, BMP or GIF image"
 
 
 @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
 def _decode_all(encoded: tf.Tensor) -> tf.Tensor:
-    """Decodes (n,) files one by one on the CPU; the brightest pixels only show that it was done."""
+    """Decodes (n,) files one by one on the CPU: (n, 3) int32 of height, width, and the brightest value, which only
+    shows that it was done."""
+
+    def measure(file):
+        image = decode(file)
+        return tf.concat([tf.shape(image)[:2], [tf.cast(tf.reduce_max(image), tf.int32)]], 0)
+
     with tf.device("CPU:0"):
-        return tf.map_fn(
-            lambda file: tf.reduce_max(decode(file)), encoded, fn_output_signature=tf.uint8, parallel_iterations=1
-        )
+        return tf.map_fn(measure, encoded, fn_output_signature=tf.int32, parallel_iterations=1)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_vit.data.examples import Data
+from keras_vit.data.labels import renumbered
 from keras_vit.errors import InputError, suggest
 
 
@@ -27,6 +28,7 @@ def align(data: Data, class_names: Sequence[str]) -> Data:
             raise InputError(f"The data has a class {name!r} that the model was not trained on: {suggest(name, order)}")
     lookup = np.array([order[name] for name in data.class_names])
     splits = {
-        split: dataclasses.replace(examples, labels=lookup[examples.labels]) for split, examples in data.splits.items()
+        split: dataclasses.replace(examples, labels=renumbered(examples.labels, lookup))
+        for split, examples in data.splits.items()
     }
     return dataclasses.replace(data, class_names=list(class_names), **splits)

@@ -17,6 +17,7 @@ from keras_vit.errors import InputError, suggest
 _COLUMNS = {
     "file": ("file", "path", "filename"),
     "label": ("label", "index"),
+    "mask": ("mask", "mask_file", "mask_path"),
     "name": ("class_name", "name"),
     "split": ("split",),
 }
@@ -46,12 +47,17 @@ class ZipMembers(Sequence):
             raise OSError(str(error)) from error
 
 
-def find_csv(path: Path) -> Path | None:
-    """The CSV that describes the images of a folder: `labels.csv`, or its only CSV with file and label columns."""
+def find_csv(path: Path, column: str = "label") -> Path | None:
+    """The CSV that describes the images of a folder: `labels.csv`, or its only CSV with file and label columns.
+
+    Args:
+        path: the folder, or the CSV itself.
+        column: which column is needed beside the file, `label` or `mask`.
+    """
     if path.is_file():
         return path
     candidates = [path / "labels.csv"] if (path / "labels.csv").is_file() else sorted(path.glob("*.csv"))
-    described = [candidate for candidate in candidates if {"file", "label"} <= set(_header(candidate))]
+    described = [candidate for candidate in candidates if {"file", column} <= set(_header(candidate))]
     return described[0] if len(described) == 1 else None
 
 
@@ -63,9 +69,28 @@ def read_csv(path: Path) -> Source:
     Raises:
         InputError: columns, files, labels or splits that do not fit.
     """
+    rows = read_rows(path, ("file", "label"))
+    rows, notes = _with_labels(path, rows)
+    labels, class_names = _labels(path, rows)
+    everything = locate(path, [row["file"] for row in rows])
+    members: dict[str, list[int]] = {}
+    for i, row in enumerate(rows):
+        members.setdefault(split_of(path, row), []).append(i)
+    everything.labels = labels
+    return Source({split: everything.subset(indices) for split, indices in members.items()}, class_names, notes)
+
+
+def read_rows(path: Path, needed: tuple[str, ...]) -> list[dict[str, str]]:
+    """The rows of a CSV, by what its columns mean; others are left out.
+
+    Raises:
+        InputError: it is no UTF-8 CSV, has no rows, or lacks a column that is needed.
+    """
     columns = _header(path)
-    if not {"file", "label"} <= set(columns):
-        raise InputError(f"{path} needs the columns file and label (and maybe split): name them in its first line.")
+    if not set(needed) <= set(columns):
+        raise InputError(
+            f"{path} needs the columns {' and '.join(needed)} (and maybe split): name them in its first line."
+        )
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             table = list(csv.DictReader(stream))
@@ -74,14 +99,7 @@ def read_csv(path: Path) -> Source:
     rows = [{key: (row[header] or "").strip() for key, header in columns.items()} for row in table]
     if not rows:
         raise InputError(f"{path} has no rows: list the images in it.")
-    rows, notes = _with_labels(path, rows)
-    labels, class_names = _labels(path, rows)
-    everything = _locate(path, [row["file"] for row in rows])
-    members: dict[str, list[int]] = {}
-    for i, row in enumerate(rows):
-        members.setdefault(_split(path, row), []).append(i)
-    everything.labels = labels
-    return Source({split: everything.subset(indices) for split, indices in members.items()}, class_names, notes)
+    return rows
 
 
 def _header(path: Path) -> dict[str, str]:
@@ -94,7 +112,12 @@ def _header(path: Path) -> dict[str, str]:
     return {key: header for key, header in found.items() if header is not None}
 
 
-def _split(path: Path, row: dict[str, str]) -> str:
+def split_of(path: Path, row: dict[str, str]) -> str:
+    """The split that a row names, `train` where there is no such column.
+
+    Raises:
+        InputError: no split is called so.
+    """
     name = row.get("split", "train").lower()
     if name not in SPLIT_NAMES:
         raise InputError(f"{path} has the split {name!r} for {row['file']}: {suggest(name, SPLIT_NAMES)}")
@@ -104,7 +127,7 @@ def _split(path: Path, row: dict[str, str]) -> str:
 def _with_labels(path: Path, rows: list[dict[str, str]]) -> tuple[list[dict[str, str]], list[str]]:
     """The rows that have a label; only test images may go without."""
     unlabelled = [row for row in rows if not row["label"]]
-    needed = [row for row in unlabelled if _split(path, row) != "test"]
+    needed = [row for row in unlabelled if split_of(path, row) != "test"]
     if needed:
         raise InputError(f"{path} has no label for {len(needed)} row(s), the first is {needed[0]['file']}: add it.")
     if not unlabelled:
@@ -137,8 +160,12 @@ def _labels(path: Path, rows: list[dict[str, str]]) -> tuple[np.ndarray, list[st
     return labels, [names[label] for label in range(len(names))]
 
 
-def _locate(path: Path, files: list[str]) -> Examples:
-    """The files as examples, their labels still 0, from the first place that has them all."""
+def locate(path: Path, files: list[str]) -> Examples:
+    """The files as examples, their labels still 0, from the first place that has them all.
+
+    Raises:
+        InputError: files are nowhere, or a zip is damaged.
+    """
     labels = np.zeros(len(files), np.int64)
     nearest: list[str] | None = None
     for root in (path.parent, path.parent / "images"):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_vit.data.labels import Labels, as_labels, counts
 from keras_vit.errors import InputError
 
 SPLITS = ("train", "val", "test")
@@ -20,7 +21,7 @@ class Examples:
     """The images and labels of one split; exactly one of `paths`, `images`, `encoded` is given.
 
     Attributes:
-        labels: (n,) int64, the class of each image, from 0.
+        labels: of each image: (n,) int64, its class from 0; or `Masks`; or `Boxes`.
         paths: image files.
         images: (n, H, W) or (n, H, W, C) uint8 with C 1, 3 or 4.
         encoded: a sequence whose items are encoded images (JPEG, PNG, ... bytes), read when asked for.
@@ -28,7 +29,7 @@ class Examples:
         digests: a hash of each image's bytes, set by the pre-flight check.
     """
 
-    labels: np.ndarray
+    labels: np.ndarray | Labels
     paths: list[str] | None = None
     images: np.ndarray | None = None
     encoded: Sequence[bytes] | None = None
@@ -36,7 +37,7 @@ class Examples:
     digests: list[str] | None = None
 
     def __post_init__(self):
-        self.labels = np.asarray(self.labels, np.int64)
+        self.labels = as_labels(self.labels)
         stores = [store for store in (self.paths, self.images, self.encoded) if store is not None]
         if len(stores) != 1:
             raise InputError("Examples take exactly one of paths, images and encoded.")
@@ -145,11 +146,8 @@ class Data:
 
     @property
     def counts(self) -> dict[str, dict[str, int]]:
-        """Number of images per split and class name."""
-        return {
-            split: dict(zip(self.class_names, np.bincount(e.labels, minlength=self.num_classes).tolist(), strict=True))
-            for split, e in self.splits.items()
-        }
+        """Per split the number of images by class name; for boxes, of boxes by class name; for masks, of images."""
+        return {split: counts(examples.labels, self.class_names) for split, examples in self.splits.items()}
 
 
 def with_digests(examples: Examples, digests: list[str]) -> Examples:

@@ -7,10 +7,11 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from keras_vit.data import geometry
-from keras_vit.data.augment import Augment, ImageAugmenter
+from keras_vit.data.augment import Augment
 from keras_vit.data.decode import decode, to_channels
 from keras_vit.data.examples import Examples
-from keras_vit.data.mixing import batch_mixer
+from keras_vit.data.kinds import CLASSES, LabelKind
+from keras_vit.data.views import Views
 from keras_vit.errors import InputError
 from keras_vit.preprocessing import Preprocessing
 
@@ -23,6 +24,7 @@ def train_dataset(
     preprocessing: Preprocessing,
     augment: Augment,
     *,
+    labels: LabelKind = CLASSES,
     num_classes: int,
     batch_size: int,
     seed: int,
@@ -38,24 +40,26 @@ def train_dataset(
         examples: the training split.
         preprocessing: the model's record.
         augment: what happens to the images.
-        num_classes: length C of the one-hot labels.
+        labels: the kind of the examples' labels.
+        num_classes: number of classes C.
         batch_size: images per batch B; made smaller when there are fewer images.
         seed: fixes order and augmentation.
         start_epoch: the epoch, from 0, whose batches come first.
 
     Returns:
-        The dataset of (images (B, H, W, channels) float32 0..255, labels (B, C) float32), and the number of batches
-        per epoch; images that do not fill a last batch wait for another epoch's order.
+        The dataset of (images (B, H, W, channels) float32 0..255, targets), and the number of batches per epoch; images
+        that do not fill a last batch wait for another epoch's order. Targets are one-hot classes (B, C) float32; or
+        masks (B, H, W) int32, class or IGNORE; or boxes (B, M, 5) float32: x0, y0, x1, y1 in pixels of the model's
+        input and class, where M is the largest number in the split and unused rows have class -1.
 
     Raises:
-        InputError: there are no examples, or batch_size is below 1.
+        InputError: there are no examples, batch_size is below 1, or `augment` does not suit the labels.
     """
     batch_size = _checked_batch_size(examples, batch_size)
     steps = len(examples) // batch_size
     streams = tf.random.split(tf.constant([seed, 0], tf.int64), 3)
-    read = _reader(examples, preprocessing.channels)
-    augmenter = ImageAugmenter(augment, preprocessing)
-    mix = batch_mixer(augment)
+    read, views = _reader(examples, preprocessing.channels), _views(labels, examples, preprocessing, num_classes)
+    view, mix = views.learned(augment), views.mixed(augment)
 
     def epoch_order(epoch):
         order_seed = tf.random.fold_in(streams[_SHUFFLE], epoch)
@@ -65,13 +69,13 @@ def train_dataset(
 
     def prepare(epoch, index):
         image_seed = tf.random.fold_in(tf.random.fold_in(streams[_IMAGE], epoch), index)
-        image, label = read(index)
-        return augmenter(image, image_seed), tf.one_hot(label, num_classes), epoch, index
+        image, target = view(read(index), index, image_seed)
+        return image, target, epoch, index
 
-    def finish(images, labels, epochs, indices):
+    def finish(images, targets, epochs, indices):
         if mix is None:
-            return images, labels
-        return mix(images, labels, tf.random.fold_in(tf.random.fold_in(streams[_BATCH], epochs[0]), indices[0]))
+            return images, targets
+        return mix(images, targets, tf.random.fold_in(tf.random.fold_in(streams[_BATCH], epochs[0]), indices[0]))
 
     dataset = tf.data.Dataset.range(start_epoch, tf.int64.max).flat_map(epoch_order)
     dataset = dataset.map(prepare, tf.data.AUTOTUNE, deterministic=True)
@@ -81,31 +85,61 @@ def train_dataset(
 
 
 def eval_dataset(
-    examples: Examples, preprocessing: Preprocessing, *, num_classes: int, batch_size: int
+    examples: Examples,
+    preprocessing: Preprocessing,
+    *,
+    labels: LabelKind = CLASSES,
+    num_classes: int,
+    batch_size: int,
 ) -> tf.data.Dataset:
     """All examples once, in order, fitted to the model's input as the record says.
 
     Args:
         examples: a split.
         preprocessing: the model's record.
-        num_classes: length C of the one-hot labels.
+        labels: the kind of the examples' labels.
+        num_classes: number of classes C.
         batch_size: images per batch; the last batch holds what remains.
 
     Returns:
-        A finite dataset of (images (B, H, W, channels) float32 0..255, labels (B, C) float32).
+        A finite dataset of (images (B, H, W, channels) float32 0..255, targets); targets as in `train_dataset`.
+
+    Raises:
+        InputError: there are no examples, or batch_size is below 1.
+    """
+    batch_size = _checked_batch_size(examples, batch_size)
+    read, views = _reader(examples, preprocessing.channels), _views(labels, examples, preprocessing, num_classes)
+    return _in_order(lambda index: views.shown(read(index), index), len(examples), batch_size)
+
+
+def image_dataset(examples: Examples, preprocessing: Preprocessing, *, batch_size: int) -> tf.data.Dataset:
+    """All images once, in order, fitted to the model's input as the record says; labels are not looked at.
+
+    Args:
+        examples: any images.
+        preprocessing: the model's record.
+        batch_size: images per batch; the last batch holds what remains.
+
+    Returns:
+        A finite dataset of images (B, H, W, channels) float32 0..255.
 
     Raises:
         InputError: there are no examples, or batch_size is below 1.
     """
     batch_size = _checked_batch_size(examples, batch_size)
     read = _reader(examples, preprocessing.channels)
+    return _in_order(lambda index: geometry.resize_and_crop(read(index), preprocessing), len(examples), batch_size)
 
-    def prepare(index):
-        image, label = read(index)
-        return geometry.resize_and_crop(image, preprocessing), tf.one_hot(label, num_classes)
 
-    dataset = tf.data.Dataset.range(len(examples)).map(prepare, tf.data.AUTOTUNE, deterministic=True)
+def _in_order(prepare: Callable, n: int, batch_size: int) -> tf.data.Dataset:
+    dataset = tf.data.Dataset.range(n).map(prepare, tf.data.AUTOTUNE, deterministic=True)
     return dataset.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+
+
+def _views(labels: LabelKind, examples: Examples, preprocessing: Preprocessing, num_classes: int) -> Views:
+    # Everything here belongs to the input pipeline, also when the model runs on another device.
+    with tf.device("CPU:0"):
+        return labels.views(examples.labels, preprocessing, num_classes)
 
 
 def _checked_batch_size(examples: Examples, batch_size: int) -> int:
@@ -116,24 +150,19 @@ def _checked_batch_size(examples: Examples, batch_size: int) -> int:
     return min(batch_size, len(examples))
 
 
-def _reader(examples: Examples, channels: int) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-    """A graph function from an index to its (H, W, channels) uint8 image and its label."""
-    # Everything here belongs to the input pipeline, also when the model runs on another device.
+def _reader(examples: Examples, channels: int) -> Callable[[tf.Tensor], tf.Tensor]:
+    """A graph function from an index to its (H, W, channels) uint8 image."""
     with tf.device("CPU:0"):
-        labels = tf.constant(examples.labels)
         if examples.images is not None:
             pixels = examples.images if examples.images.ndim == 4 else examples.images[..., None]
             images = tf.constant(pixels)
-            return lambda index: (to_channels(tf.gather(images, index), channels), tf.gather(labels, index))
+            return lambda index: to_channels(tf.gather(images, index), channels)
         if examples.paths is not None:
             paths = tf.constant(examples.paths)
-            return lambda index: (
-                decode(tf.io.read_file(tf.gather(paths, index)), channels),
-                tf.gather(labels, index),
-            )
+            return lambda index: decode(tf.io.read_file(tf.gather(paths, index)), channels)
 
     def fetch(index):
         encoded = tf.numpy_function(lambda i: examples.encoded[int(i)], [index], tf.string, stateful=False)
-        return decode(tf.ensure_shape(encoded, ()), channels), tf.gather(labels, index)
+        return decode(tf.ensure_shape(encoded, ()), channels)
 
     return fetch

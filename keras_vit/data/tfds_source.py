@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from keras_vit.data.examples import Examples, Source
 from keras_vit.data.folder import SPLIT_NAMES
+from keras_vit.data.labels import Labels
 from keras_vit.errors import InputError, suggest
 
 _LENGTH = struct.Struct("<Q")
@@ -38,34 +40,45 @@ class TFRecords(Sequence):
             return stream.read(length)
 
 
-class TFDSImages(Sequence):
-    """The encoded image of each record.
+class TFDSExamples(Sequence):
+    """The examples of one split, images in them still encoded.
 
     Args:
         records: serialised examples.
         features: the data set's feature specification.
-        image, label: the names of the two features.
     """
 
-    def __init__(self, records: Sequence[bytes], features, image: str, label: str):
+    def __init__(self, records: Sequence[bytes], features):
         import tensorflow_datasets as tfds
 
-        self.records, self.features, self.image, self.label = records, features, image, label
-        self.undecoded = {image: tfds.decode.SkipDecoding()}
+        self.records, self.features = records, features
+        pictures = [name for name, feature in features.items() if isinstance(feature, tfds.features.Image)]
+        self.undecoded = {name: tfds.decode.SkipDecoding() for name in pictures}
 
     def __len__(self) -> int:
         return len(self.records)
 
-    def example(self, index: int) -> dict:
-        """One record, its image still encoded."""
+    def __getitem__(self, index: int) -> dict:
         return self.features.deserialize_example_np(self.records[index], decoders=self.undecoded)
 
-    def __getitem__(self, index: int) -> bytes:
-        return self.example(index)[self.image]
 
-    def labels(self) -> np.ndarray:
-        """(n,) int64, by one pass over the records."""
-        return np.array([self.example(i)[self.label] for i in range(len(self))], np.int64)
+@dataclass(frozen=True)
+class TFDSPictures(Sequence):
+    """One encoded image of each example.
+
+    Attributes:
+        examples: of one split.
+        feature: which of their images.
+    """
+
+    examples: TFDSExamples
+    feature: str
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, index: int) -> bytes:
+        return self.examples[index][self.feature]
 
 
 def read_tfds(name: str) -> Source:
@@ -77,25 +90,42 @@ def read_tfds(name: str) -> Source:
     Raises:
         InputError: no such data set, no image or label in it, or it cannot be prepared.
     """
-    builder = _builder(name)
+    builder = open_tfds(name)
     image, label = _feature_names(name, builder.info.features, builder.info.supervised_keys)
-    splits, notes = {}, []
-    for split in builder.info.splits:
-        if split not in SPLIT_NAMES:
-            notes.append(f"The split {split} of tfds:{name} is not train, validation or test and is left out.")
-            continue
-        images = TFDSImages(_records(builder, split), builder.info.features, image, label)
-        labels = images.labels()
+    found, notes = splits_of(name, builder)
+    splits = {}
+    for split, (original, examples) in found.items():
+        labels = np.array([examples[i][label] for i in range(len(examples))], np.int64)
         if len(labels) and (labels < 0).all():
-            notes.append(f"The split {split} of tfds:{name} has no labels and is left out.")
+            notes.append(f"The split {original} of tfds:{name} has no labels and is left out.")
             continue
-        names = [f"{split} index {i}" for i in range(len(labels))]
-        splits[SPLIT_NAMES[split]] = Examples(labels=labels, encoded=images, item_names=names)
+        splits[split] = pictures(original, examples, image, labels)
     return Source(splits, list(builder.info.features[label].names), notes)
 
 
-def _builder(name: str):
-    """The builder, with its data on disk."""
+def splits_of(name: str, builder) -> tuple[dict[str, tuple[str, TFDSExamples]], list[str]]:
+    """TFDS's name and the examples of each split that is known, and notes on those that are not."""
+    found, notes = {}, []
+    for split in builder.info.splits:
+        if split in SPLIT_NAMES:
+            found[SPLIT_NAMES[split]] = split, TFDSExamples(_records(builder, split), builder.info.features)
+        else:
+            notes.append(f"The split {split} of tfds:{name} is not train, validation or test and is left out.")
+    return found, notes
+
+
+def pictures(split: str, examples: TFDSExamples, feature: str, labels: np.ndarray | Labels) -> Examples:
+    """The labelled images of a split that TFDS calls `split`."""
+    names = [f"{split} index {i}" for i in range(len(examples))]
+    return Examples(labels=labels, encoded=TFDSPictures(examples, feature), item_names=names)
+
+
+def open_tfds(name: str):
+    """The builder of a data set, with its data on disk.
+
+    Raises:
+        InputError: no such data set, or it cannot be prepared.
+    """
     import tensorflow_datasets as tfds
 
     asked = name if "/" in name else name.replace(":", "/", 1)

@@ -48,10 +48,14 @@ def test_nothing_on_is_the_evaluation_view():
     np.testing.assert_array_equal(augmenter(photo(), seeds(1)[0]), geometry.resize_and_crop(photo(), RECORD))
 
 
-def test_flip_mirrors_half():
-    augmenter = tf.function(ImageAugmenter(Augment(crop_scale=(1, 1)), RECORD))
+@pytest.mark.parametrize(
+    ("settings", "mirror"),
+    [({}, np.fliplr), ({"flip": False, "flip_vertical": True}, np.flipud)],
+)
+def test_flip_mirrors_half(settings, mirror):
+    augmenter = tf.function(ImageAugmenter(Augment(crop_scale=(1, 1), **settings), RECORD))
     plain = ImageAugmenter(Augment(crop_scale=(1, 1), flip=False), RECORD)(photo(), seeds(1)[0]).numpy()
-    mirrored = [np.array_equal(augmenter(photo(), seed), plain[:, ::-1]) for seed in seeds(200)]
+    mirrored = [np.array_equal(augmenter(photo(), seed), mirror(plain)) for seed in seeds(200)]
     assert 70 < sum(mirrored) < 130
 
 
@@ -175,3 +179,46 @@ def test_wrong_settings(settings):
     (name,) = settings
     with pytest.raises(InputError, match=f"augment.{name}"):
         Augment(**settings)
+
+
+def test_color_changes_what_it_says():
+    from colorsys import rgb_to_hsv
+
+    from keras_vit.data.color import random_color
+
+    image = tf.cast(photo(), tf.float32)
+    grey = tf.repeat(tf.reduce_mean(image, -1, keepdims=True), 3, -1)
+    views = [random_color(image, seed, 0.4).numpy() for seed in seeds(50)]
+    assert min(view.min() for view in views) >= 0
+    assert max(view.max() for view in views) <= 255
+    ratios = np.array([view.mean() for view in views]) / image.numpy().mean()
+    assert 0.55 < ratios.min() < 0.8
+    assert 1.2 < ratios.max() < 1.45
+    # Grey stays grey whatever the saturation and the hue are.
+    for seed in seeds(10):
+        view = random_color(grey, seed, 0.4).numpy()
+        assert np.abs(view - view.mean(-1, keepdims=True)).max() < 0.5
+    # The hue of a plain colour turns by at most strength / 20 of the circle, a little more as YIQ is no HSV.
+    plain = tf.broadcast_to([140.0, 90.0, 70.0], (4, 4, 3))
+    hues = [rgb_to_hsv(*random_color(plain, seed, 0.4).numpy()[0, 0])[0] for seed in seeds(50)]
+    assert 0.005 < np.ptp(hues) < 0.08
+    np.testing.assert_array_equal(random_color(image, seeds(1)[0], 0.4), views[0])
+
+
+def test_color_is_one_more_step_of_an_image():
+    settings = {"crop_scale": (1, 1), "flip": False}
+    plain = ImageAugmenter(Augment(**settings), RECORD)(photo(), seeds(1)[0]).numpy()
+    changed = ImageAugmenter(Augment(**settings, color=0.4), RECORD)(photo(), seeds(1)[0]).numpy()
+    assert np.abs(plain - changed).mean() > 2
+    grey = ImageAugmenter(Augment(color=0.4), GREY)(photo(1), seeds(1)[0]).numpy()
+    assert grey.shape == (32, 24, 1)
+
+
+def test_scale_is_not_for_classification():
+    with pytest.raises(InputError, match=r"augment\.scale is for masks and boxes: for classification set"):
+        Augment(scale=(0.5, 2)).check_for_classes()
+    for wrong in ((0, 1), (2, 1), (1, 2, 3)):
+        with pytest.raises(InputError, match=r"augment\.scale must be two numbers"):
+            Augment(scale=wrong)
+    with pytest.raises(InputError, match=r"augment\.color must be at least 0 and at most 1"):
+        Augment(color=1.5)

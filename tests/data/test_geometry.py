@@ -117,7 +117,7 @@ def test_fit_is_checked_and_defaults_to_crop():
     assert squashed.fitted((32, 48), 1).fit == "squash"
 
 
-@pytest.mark.parametrize("fit", ["crop", "squash"])
+@pytest.mark.parametrize("fit", ["crop", "squash", "pad"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_same_size_is_untouched(channels, fit):
     image = np.random.default_rng(0).integers(0, 256, (28, 28, channels), np.uint8)
@@ -132,3 +132,71 @@ def test_resize_is_antialiased_and_in_range():
     assert ours.min() >= 0
     assert ours.max() <= 255
     assert np.abs(ours - pillow).mean() < 1
+
+
+@pytest.mark.parametrize("size", [(500, 375), (375, 500), (97, 203), (256, 256), (1203, 801), (3, 900)])
+@pytest.mark.parametrize("interpolation", MODES)
+@pytest.mark.parametrize("target", [(224, 224), (160, 224)], ids=str)
+def test_pad_equals_pillow(size, interpolation, target):
+    image = scene(*size)
+    record = Preprocessing(target, (0.2, 0.5, 0.8), crop=1.0, interpolation=interpolation, fit="pad")
+    ours = geometry.resize_and_crop(tf.constant(np.asarray(image)), record).numpy()
+    ratio = min(target[1] / size[0], target[0] / size[1])
+    width, height = (max(1, round(side * ratio)) for side in size)
+    difference = np.abs(ours[:height, :width] - squash(image, height, width, interpolation))
+    assert (width == target[1]) or (height == target[0])
+    assert ours.shape == (*target, 3)
+    assert difference.max() <= 2
+    assert difference.mean() < 0.05
+    np.testing.assert_array_equal(ours[height:], np.broadcast_to([51, 128, 204], ours[height:].shape))
+    np.testing.assert_array_equal(ours[:, width:], np.broadcast_to([51, 128, 204], ours[:, width:].shape))
+
+
+def test_pad_keeps_the_whole_image():
+    with pytest.raises(InputError, match=r'fit "pad" keeps the whole image, so crop must be 1, not 0\.9'):
+        Preprocessing(fit="pad")
+    padded = Preprocessing(crop=1.0, fit="pad")
+    assert Preprocessing(**padded.to_dict()) == padded
+
+
+RECORDS = [
+    Preprocessing((48, 64), crop=0.8),
+    Preprocessing((64, 64), crop=1.0),
+    Preprocessing((48, 64), crop=0.9, fit="squash"),
+    Preprocessing((48, 64), crop=1.0, fit="pad"),
+]
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=str)
+@pytest.mark.parametrize("shape", [(90, 130), (131, 77), (30, 30)], ids=str)
+def test_predictions_go_back_to_the_original(record, shape):
+    # A filled rectangle is found in the view by its pixels, and must be found where it was.
+    x0, y0, x1, y1 = (round(share * side) for share, side in zip((0.4, 0.35, 0.6, 0.6), 2 * shape[::-1], strict=True))
+    image = np.zeros((*shape, 3), np.uint8)
+    image[y0:y1, x0:x1] = 255
+    view = geometry.resize_and_crop(tf.constant(image), record).numpy()[..., 0]
+    scale, _ = geometry.placed(shape, record)
+    place = geometry.placement(tf.constant(shape), record)
+    covered = geometry.covered(place, tf.constant(shape), record).numpy()
+    mask = ((view > 127.5) & covered).astype(np.int32)
+    ys, xs = np.nonzero(mask)
+    found = np.array([[xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]])
+    back = geometry.boxes_to_original(found, shape, record)
+    assert back.dtype == np.float32
+    np.testing.assert_allclose(back, [[x0, y0, x1, y1]], atol=0.6 / scale.min())
+    original = geometry.mask_to_original(mask, shape, record, -1)
+    assert original.shape == shape
+    expected = image[..., 0] > 0
+    cut = original == -1
+    assert cut.any() == (np.array(shape) * scale > np.array(record.image_size) + 1).any()
+    assert (original[~cut] != expected[~cut]).mean() < 0.03
+
+
+def test_what_reaches_beyond_is_cut_off():
+    record = Preprocessing((48, 64), crop=1.0, fit="pad")
+    boxes = np.array([[[-5.0, -5.0, 100.0, 100.0], [8.0, 12.0, 16.0, 24.0]]])
+    back = geometry.boxes_to_original(boxes, (96, 96), record)
+    np.testing.assert_array_equal(back, [[[0, 0, 96, 96], [16, 24, 32, 48]]])
+    assert geometry.boxes_to_original(np.zeros((0, 4)), (96, 96), record).shape == (0, 4)
+    same = np.arange(48 * 64).reshape(48, 64)
+    np.testing.assert_array_equal(geometry.mask_to_original(same, (48, 64), record, -1), same)
