@@ -7,7 +7,7 @@ import dataclasses
 import json
 from pathlib import Path
 
-from keras_vit.cli.classifier import open_classifier
+from keras_vit.cli.opened import open_path
 from keras_vit.errors import InputError
 
 NAME = "benchmark"
@@ -46,8 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
         threads = [int(word) for word in arguments.threads.split(",")]
     except ValueError:
         raise InputError(f"--threads takes numbers such as 1,2, not {arguments.threads!r}.") from None
-    found = [open_classifier(path) for path in arguments.paths]
-    contenders = [contender for classifier in found for contender in contenders_of(classifier)]
+    found = [open_path(path) for path in arguments.paths]
+    contenders = [contender for each in found for contender in contenders_of(each)]
     if len({contender.name for contender in contenders}) < len(contenders):
         contenders = [dataclasses.replace(contender, name=str(contender.path)) for contender in contenders]
     figures = benchmark(contenders, threads=threads, rounds=arguments.rounds, images=arguments.images)

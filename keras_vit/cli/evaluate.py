@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keras_vit.cli.classifier import ARGUMENT, open_classifier, run_of
+from keras_vit.cli.opened import ARGUMENT, Opened, open_model
 from keras_vit.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ EXAMPLES = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    parser.add_argument("classifier", **ARGUMENT)
+    parser.add_argument("model", **ARGUMENT)
     parser.add_argument("--data", help="other data than the run's own, in any form that `train` reads")
     parser.add_argument("--split", default="test", choices=("train", "val", "test", "all"), help="default: test")
     parser.add_argument("--out", metavar="FOLDER", help="where pictures go; in RUN/evaluation by default")
@@ -38,59 +38,54 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluates, prints the figures and says where the pictures are."""
-    from keras_vit.evaluation.assess import evaluate
-    from keras_vit.export.assess import evaluate_file
-    from keras_vit.export.predictor import Predictor
+    from keras_vit.tasks import judge
 
-    found = open_classifier(arguments.classifier)
-    exported = isinstance(found, Predictor)
-    source = run_of(found.path) if exported else found
-    if source is None and arguments.data is None:
-        raise InputError(f"{found.path} lies in no run folder, whose data it could be judged on: add --data.")
-    data = _data(arguments, source, found.class_names)
+    found = open_model(arguments.model)
+    if found.run is None and arguments.data is None:
+        raise InputError(f"{found.file} lies in no run folder, whose data it could be judged on: add --data.")
+    data = _data(arguments, found)
     split = "train" if arguments.split == "all" else arguments.split
     examples = data.splits.get(split)
     if examples is None:
         raise InputError(f"{data.spec} has no {split} split: choose --split from {', '.join(data.splits)}.")
-    if exported:
-        judged = evaluate_file(found, examples, batch_size=arguments.batch_size)
-    else:
-        judged = evaluate(found.model, examples, found.class_names, batch_size=arguments.batch_size)
-    folder = _folder(arguments, source, Path(arguments.classifier) if exported else None)
-    own = not (exported or arguments.data or arguments.out)
-    _report(judged, arguments.split, folder, source if own else None)
+    judged = judge(
+        found.outputs, examples, found.preprocessing, found.task, batch_size=arguments.batch_size, progress=True
+    )
+    own = not (found.file or arguments.data or arguments.out)
+    _report(judged, arguments.split, _folder(arguments, found), found.run if own else None)
     return 0
 
 
-def _data(arguments: argparse.Namespace, source: Run | None, class_names) -> Data:
-    """The data asked for, split as the run's own was, in the class order of the classifier."""
+def _data(arguments: argparse.Namespace, found: Opened) -> Data:
+    """The data asked for, split as the run's own was, in the class order of the model."""
     from keras_vit.data import align, load
     from keras_vit.training import Recipe
 
-    recipe = source.recipe if source else Recipe()
+    recipe = found.run.recipe if found.run else Recipe()
     settings, own, whole = recipe.data, arguments.data is None, arguments.split == "all"
     data = load(
         settings.spec if own else arguments.data,
+        labels=found.task.labels,
         val_fraction=0 if whole else settings.val_fraction,
         test_fraction=0 if whole else settings.test_fraction,
         seed=recipe.seed,
         skip_bad=arguments.skip_bad or (own and settings.skip_bad),
     )
-    data = align(data, class_names)
+    data = align(data, found.task.class_names)
     for note in data.notes:
         print(note)
     return data
 
 
-def _folder(arguments: argparse.Namespace, source: Run | None, file: Path | None) -> Path:
+def _folder(arguments: argparse.Namespace, found: Opened) -> Path:
     """Where pictures go: a folder of their own for each file and each other data, so that nothing is overwritten."""
     from keras_vit.training.run import EVALUATION
 
     if arguments.out:
         return Path(arguments.out)
-    folder = (source.folder if source else file.parent) / EVALUATION
-    if file:
-        folder /= file.name.replace(".", "_")
+    folder = (found.run.folder if found.run else found.file.parent) / EVALUATION
+    if found.file:
+        folder /= found.file.name.replace(".", "_")
     if arguments.data:
         folder /= Path(arguments.data.replace(":", "-")).stem
     return folder

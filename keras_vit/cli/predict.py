@@ -6,68 +6,96 @@ import argparse
 import csv
 import io
 import json
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from keras_vit.cli.classifier import ARGUMENT, open_classifier
+from keras_vit.cli.opened import ARGUMENT, Opened, open_model
+
+if TYPE_CHECKING:
+    from keras_vit.data import Examples
 
 NAME = "predict"
-HELP = "Classify images with a run or an exported file."
+HELP = "Let a run or an exported file say what it sees in images."
 EXAMPLES = """examples:
   keras-vit predict saved_models/run1 cat.jpg
   keras-vit predict saved_models/run1 photos/ 'more/*.png' --csv predictions.csv
   keras-vit predict saved_models/run1 photos/ --json -
   keras-vit predict saved_models/run1/export/model.tflite photos/
+  keras-vit predict saved_models/streets photos/ --draw out/      # masks or boxes over the photos
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    parser.add_argument("classifier", **ARGUMENT)
+    parser.add_argument("model", **ARGUMENT)
     parser.add_argument("paths", nargs="+", metavar="PATH", help="images, folders (searched deeply) or patterns")
     parser.add_argument("--json", metavar="FILE", help="write JSON here; - prints it")
     parser.add_argument("--csv", metavar="FILE", help="write CSV here; - prints it")
-    parser.add_argument("--top", type=int, default=3, help="classes to tell of each image (default: 3)")
+    parser.add_argument("--draw", metavar="FOLDER", help="write each image with what was seen drawn over it")
+    parser.add_argument("--top", type=int, default=3, help="classes to tell of each classified image (default: 3)")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--skip-bad", action="store_true", help="leave unreadable images out instead of stopping")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Predicts and prints a table, or writes JSON or CSV."""
-    from keras_vit.cli.tables import print_predictions
+    """Predicts and prints a table, or writes JSON, CSV or pictures."""
+    from keras_vit.cli.tables import print_records
     from keras_vit.data import find_images
-    from keras_vit.evaluation import predictions_table
-    from keras_vit.evaluation.assess import predict_logits
-    from keras_vit.export.assess import file_logits
-    from keras_vit.export.predictor import Predictor
 
-    found = open_classifier(arguments.classifier)
+    found = open_model(arguments.model)
     examples, notes = find_images(arguments.paths, skip_bad=arguments.skip_bad)
     quiet = "-" in (arguments.json, arguments.csv)
-    settings = {"batch_size": arguments.batch_size, "progress": not quiet}
-    if isinstance(found, Predictor):
-        logits = file_logits(found, examples, **settings)
-    else:
-        logits = predict_logits(found.model, examples, **settings)
-    rows = predictions_table(logits, found.class_names, examples.names, top=arguments.top)
+    said = found.task.predictions(
+        found.outputs, examples, found.preprocessing, batch_size=arguments.batch_size, progress=not quiet
+    )
+    rows, pictures = [], _names(examples.names)
+    for index, (prediction, name) in enumerate(zip(said, examples.names, strict=True)):
+        rows.append(found.task.describe(prediction, name, arguments.top))
+        if arguments.draw:
+            _draw(found, examples, index, prediction, Path(arguments.draw) / pictures[index])
+    records = [record for row in rows for record in found.task.records(row)]
     if arguments.json:
         _deliver(json.dumps(rows, indent=1) + "\n", arguments.json)
     if arguments.csv:
-        _deliver(_as_csv(rows), arguments.csv)
+        _deliver(_as_csv(records), arguments.csv)
     if not quiet:
         for note in notes:
             print(note)
         if not (arguments.json or arguments.csv):
-            print_predictions(rows)
+            print_records(records)
+        if arguments.draw:
+            print(arguments.draw)
     return 0
 
 
-def _as_csv(rows: list[dict]) -> str:
+def _names(files: list[str]) -> list[str]:
+    """A picture's name for each image: its own, with a number where two images in different folders share one."""
+    taken: dict[str, int] = {}
+    names = []
+    for file in files:
+        stem = Path(file).stem
+        taken[stem] = taken.get(stem, 0) + 1
+        names.append(f"{stem}.png" if taken[stem] == 1 else f"{stem}_{taken[stem]}.png")
+    return names
+
+
+def _draw(found: Opened, examples: Examples, index: int, prediction: object, path: Path) -> None:
+    from PIL import Image
+
+    from keras_vit.files import atomic
+    from keras_vit.tasks.task import original
+
+    image = original(examples, index, found.preprocessing.channels)
+    with atomic(path) as temporary:
+        Image.fromarray(found.task.overlay(image, prediction)).save(temporary)
+
+
+def _as_csv(records: list[dict]) -> str:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    ranks = range(1, len(rows[0]["top"]) + 1)
-    writer.writerow(["file", *(f"{what}{rank}" for rank in ranks for what in ("class", "probability"))])
-    for row in rows:
-        cells = [cell for guess in row["top"] for cell in (guess["name"], f"{guess['probability']:.6f}")]
-        writer.writerow([row["file"], *cells])
+    columns = dict.fromkeys(key for record in records for key in record)
+    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
     return text.getvalue()
 
 

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
 
 
-def print_per_class(rows: Sequence[dict]) -> None:
-    """Precision, recall and F1 of every class."""
-    table = Table("class", "precision", "recall", "F1", "images")
+def print_per_class(rows: Sequence[Mapping]) -> None:
+    """The figures of every class: shares with three digits, counts whole."""
+    table = Table(*("class" if column == "name" else column for column in rows[0]))
     for row in rows:
-        shown = (f"{row[name]:.3f}" for name in ("precision", "recall", "f1"))
-        table.add_row(row["name"], *shown, str(row["support"]))
+        table.add_row(*(_shown(value) for value in row.values()))
     Console().print(table)
 
 
-def print_predictions(rows: Sequence[dict]) -> None:
-    """Every image with its likeliest classes; the folder that they share is said once."""
-    paths = [row["file"] for row in rows]
-    shared = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
-    table = Table("image", "class", "probability", "next", title=f"in {shared}", title_justify="left")
-    for row in rows:
-        first, *others = row["top"]
-        following = ", ".join(f"{other['name']} {other['probability']:.1%}" for other in others)
-        table.add_row(os.path.relpath(row["file"], shared), first["name"], f"{first['probability']:.1%}", following)
+def _shown(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def print_records(records: Sequence[Mapping]) -> None:
+    """What was seen in each image; the folder that the images share is said once."""
+    if not records:
+        print("Nothing was found in the images.")
+        return
+    shared = os.path.commonpath([os.path.dirname(os.path.abspath(record["file"])) for record in records])
+    columns = dict.fromkeys(key for record in records for key in record)
+    table = Table(*("image" if c == "file" else c for c in columns), title=f"in {shared}", title_justify="left")
+    for record in records:
+        cells = {**record, "file": os.path.relpath(record["file"], shared)}
+        table.add_row(*(str(cells.get(column, "")) for column in columns))
     Console().print(table)

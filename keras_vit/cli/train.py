@@ -15,12 +15,16 @@ EXAMPLES = """examples:
   keras-vit train --data digits --recipe recipes/digits.yaml
   keras-vit train --data photos/ --model vit_s16 --image-size 224 --epochs 30 --out saved_models/run1
   keras-vit train --data photos/ --model deit_ti16 --weights fb_in1k --set train.freeze=backbone
+  keras-vit train --task segmentation --head fpn --data streets/ --model deit_ti16 --weights fb_in1k --image-size 384
+  keras-vit train --task detection --data instances_train.json --model deit_ti16 --weights fb_in1k --image-size 480x640
   keras-vit train --out saved_models/run1 --resume
 """
 
 SETTINGS = {
-    "data": ("data.spec", "image folder, CSV, .npz, tfds:NAME[:config] or digits"),
+    "data": ("data.spec", "image folder, CSV, .npz, tfds:NAME[:config] or digits; masks or boxes for other tasks"),
+    "task": ("task", "classification (default), segmentation or detection"),
     "model": ("model.name", "architecture; `keras-vit models` lists them"),
+    "head": ("model.head", "which of the task's heads; its first by default"),
     "weights": ("model.weights", "what to start from: a tag, hf:owner/name, a URL, a file or folder"),
     "image_size": ("model.image_size", "pixels: 224, or HEIGHTxWIDTH such as 224x320"),
     "batch_size": ("train.batch_size", "images per update, over all devices"),

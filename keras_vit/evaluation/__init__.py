@@ -1,6 +1,6 @@
 """How good a classifier is: figures, pictures, and the page that a run leaves behind."""
 
-from keras_vit.evaluation.assess import Assessment, evaluate, predict_logits
+from keras_vit.evaluation.assessment import Assessment
 from keras_vit.evaluation.figures import (
     classification_figures,
     confusion,
@@ -29,10 +29,8 @@ __all__ = [
     "confusion_figure",
     "contact_sheet",
     "curves_figure",
-    "evaluate",
     "expected_calibration_error",
     "per_class",
-    "predict_logits",
     "predictions_table",
     "save_png",
     "softmax",

@@ -13,16 +13,29 @@ FIGURE_COLUMNS = {
     "split": ("Split", text),
     "top1": ("Top-1", percent),
     "top5": ("Top-5", percent),
+    "miou": ("Mean IoU", percent),
+    "pixel_accuracy": ("Pixel accuracy", percent),
+    "ap": ("AP", percent),
+    "ap50": ("AP50", percent),
+    "ap75": ("AP75", percent),
+    "ap_small": ("AP small", percent),
+    "ap_medium": ("AP medium", percent),
+    "ap_large": ("AP large", percent),
     "loss": ("Loss (nats)", scaled("", 1, 4)),
     "ece": ("Calibration error", percent),
     "n": ("Images", number),
 }
 CLASS_COLUMNS = {
     "name": ("Class", text),
+    "iou": ("IoU", percent),
+    "ap": ("AP", percent),
+    "ap50": ("AP50", percent),
     "precision": ("Precision", percent),
     "recall": ("Recall", percent),
     "f1": ("F1", percent),
     "support": ("Images", number),
+    "pixels": ("Pixels", number),
+    "boxes": ("Boxes", number),
 }
 ARTIFACT_COLUMNS = {
     "file": ("File", text),
@@ -84,7 +97,7 @@ def write_report(
 
 def _without_hollow_figures(row: Mapping) -> dict:
     """A class without images has no recall and no F1: scikit-learn's zeros would read as failures."""
-    return dict(row) if row["support"] else {**row, "precision": None, "recall": None, "f1": None}
+    return dict(row) if row.get("support", 1) else {**row, "precision": None, "recall": None, "f1": None}
 
 
 def _curves(history: Mapping[str, Sequence[float]]) -> str:

@@ -51,7 +51,7 @@ def confusion_figure(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
         )
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     side = min(2 + 0.5 * classes, 9 if classes <= MOST_NUMBERED else 14)
-    figure = _new_figure(side + 2.4, side + 1.4, compress=True)
+    figure = new_figure(side + 2.4, side + 1.4, compress=True)
     axes = figure.add_subplot()
     image = axes.imshow(share, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest")
     _name_classes(axes, class_names, side)
@@ -119,13 +119,13 @@ def contact_sheet(
     if columns < 1:
         raise InputError(f"columns is the number of images in a row, at least 1, not {columns}.")
     if not len(images):
-        figure = _new_figure(3, 0.6)
+        figure = new_figure(3, 0.6)
         figure.text(0.5, 0.5, "No images to show.", ha="center", va="center")
         return figure
     columns = min(columns, len(images))
     rows = math.ceil(len(images) / columns)
     lines = 1 + max(title.count("\n") for title in titles)
-    figure = _new_figure(columns * (CELL_INCHES + 0.15), rows * (CELL_INCHES + 0.1 + 0.15 * lines))
+    figure = new_figure(columns * (CELL_INCHES + 0.15), rows * (CELL_INCHES + 0.1 + 0.15 * lines))
     for place, (image, title, colour) in enumerate(zip(images, titles, colours, strict=True), start=1):
         axes = figure.add_subplot(rows, columns, place)
         _show_image(axes, np.asarray(image))
@@ -175,7 +175,7 @@ def curves_figure(history: Mapping[str, Sequence[float]]) -> Figure:
         raise InputError("the history holds no epochs, so there are no curves to draw: train for one epoch or more.")
     columns = min(3, len(panels))
     rows = math.ceil(len(panels) / columns)
-    figure = _new_figure(4.2 * columns, 3 * rows)
+    figure = new_figure(4.2 * columns, 3 * rows)
     for place, (metric, lines) in enumerate(panels.items(), start=1):
         axes = figure.add_subplot(rows, columns, place)
         for part, values in lines.items():
@@ -224,9 +224,16 @@ def to_array(figure: Figure) -> np.ndarray:
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def _new_figure(width: float, height: float, *, compress: bool = False) -> Figure:
-    """A white figure of so many inches on the Agg canvas; `compress` keeps labels close to square axes."""
-    layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08, compress=compress)
+def new_figure(width: float, height: float, *, compress: bool = False, bottom: float = 0.0) -> Figure:
+    """A white figure on the Agg canvas.
+
+    Args:
+        width, height: in inches.
+        compress: keep labels close to square axes.
+        bottom: inches at the bottom that axes leave free, for a legend.
+    """
+    free = (0, bottom / height, 1, 1 - bottom / height)
+    layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08, compress=compress, rect=free)
     figure = Figure(figsize=(width, height), dpi=DPI, layout=layout, facecolor="white")
     FigureCanvasAgg(figure)
     return figure

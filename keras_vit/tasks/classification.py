@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import keras
 import numpy as np
 
 from keras_vit import evaluation
+from keras_vit.data import Examples, image_dataset
+from keras_vit.data.kinds import CLASSES, LabelKind
+from keras_vit.errors import InputError
+from keras_vit.evaluation.assessment import Assessment
+from keras_vit.preprocessing import Preprocessing
+from keras_vit.tasks.task import Task, pixels
+
+SMALLEST = 1e-7
+"""What a probability of 0 counts as: quantised files round to 0, and the logarithm has to stay finite."""
+MISTAKES = 24
+"""So many of the most confident mistakes are drawn."""
 
 
 @dataclass(frozen=True)
-class Classification:
+class Classification(Task):
     """One label an image.
 
-    Outputs are logits (B, C); targets are one-hot or mixed (B, C).
-
-    Attributes:
-        class_names: C names.
+    Outputs are logits (B, C); targets are one-hot or mixed (B, C); a prediction is the logits (C,) of an image.
     """
 
-    class_names: tuple[str, ...]
+    labels: ClassVar[LabelKind] = CLASSES
+    goals: ClassVar[Mapping] = {"val_top1": max, "val_top5": max, "val_loss": min}
 
-    def loss(self, label_smoothing: float = 0.0) -> keras.losses.Loss:
-        """Cross-entropy from logits."""
-        return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=label_smoothing)
+    def loss(self, model: keras.Model, examples: Examples, label_smoothing: float | None = None) -> keras.losses.Loss:
+        """Cross-entropy from logits, its labels smoothed by 0.1 unless told otherwise."""
+        smoothing = 0.1 if label_smoothing is None else label_smoothing
+        return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
 
     def metrics(self) -> list[keras.metrics.Metric]:
         """`top1`, and `top5` where there are more than five classes."""
@@ -34,26 +45,78 @@ class Classification:
             metrics.append(keras.metrics.TopKCategoricalAccuracy(k=5, name="top5"))
         return metrics
 
-    def figures(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float | int]:
-        """`top1 top5 loss ece n`, as fractions."""
-        return evaluation.classification_figures(logits, labels, self.class_names)
+    def of_file(self, outputs: np.ndarray) -> np.ndarray:
+        """Logarithms of a file's probabilities (n, C): the logits, up to a number per image."""
+        return np.log(np.maximum(outputs, SMALLEST))
 
-    def draw(self, images: np.ndarray, logits: np.ndarray, labels: np.ndarray, columns: int = 6):
-        """A matplotlib figure of images (n, H, W, channels) with what was predicted, and the truth where it differs."""
-        titles, colours = evaluation.verdicts(logits, labels, self.class_names)
+    def check(self, model: keras.Model, examples: Examples) -> None:
+        """As of every task; labels are numbers of classes.
+
+        Raises:
+            InputError: see `Task.check`.
+        """
+        if len(model.output_shape) != 2 or "head" not in {layer.name for layer in model.layers}:
+            raise InputError(
+                f"The model {model.name!r} gives no class logits: export one built with num_classes above 0."
+            )
+        super().check(model, examples)
+        classes = len(self.class_names)
+        if len(examples) and examples.labels.max() >= classes:
+            raise InputError(
+                f"The validation images have the label {examples.labels.max()}, but the model has {classes} classes, "
+                "counted from 0: give images labelled like those it was trained on."
+            )
+
+    def score(self, outputs: np.ndarray, examples: Examples, preprocessing: Preprocessing) -> float:
+        """Top-1 accuracy."""
+        return float((np.asarray(outputs).argmax(-1) == examples.labels).mean())
+
+    def judge(self, predictions: Iterable[np.ndarray], examples: Examples, preprocessing: Preprocessing) -> Assessment:
+        """`top1 top5 loss ece n`, precision and recall per class, the confusion matrix and the worst mistakes.
+
+        Raises:
+            InputError: labels outside the classes, or another number of names than logits.
+        """
+        logits, labels, names = np.stack(list(predictions)), examples.labels, self.class_names
+        figures = evaluation.classification_figures(logits, labels, names)
+        matrix = evaluation.confusion(logits, labels)
+        pictures = {"confusion": evaluation.to_png(evaluation.confusion_figure(matrix, names))}
+        worst = evaluation.worst_mistakes(logits, labels, MISTAKES)
+        if len(worst):
+            titles, colours = evaluation.verdicts(logits[worst], labels[worst], names)
+            (views,) = image_dataset(examples.subset(worst), preprocessing, batch_size=len(worst))
+            sheet = evaluation.contact_sheet(pixels(views), titles, columns=6, colours=colours)
+            pictures["mistakes"] = evaluation.to_png(sheet)
+        return Assessment(figures, evaluation.per_class(logits, labels, names), pictures)
+
+    def draw(self, images: np.ndarray, outputs: np.ndarray, targets: np.ndarray, columns: int = 6):
+        """What was predicted stands above each image, and the truth where it differs."""
+        titles, colours = evaluation.verdicts(outputs, targets.argmax(-1), self.class_names)
         return evaluation.contact_sheet(pixels(images), titles, columns=columns, colours=colours)
 
     def draw_targets(self, images: np.ndarray, targets: np.ndarray, columns: int = 6):
-        """A matplotlib figure of training images (n, H, W, channels) with the labels (n, C) that mixing gave them."""
+        """The labels (n, C) that mixing gave an image stand above it."""
         return evaluation.contact_sheet(pixels(images), [self._share(row) for row in targets], columns=columns)
+
+    def overlay(self, image: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+        """The image under its likeliest classes."""
+        best = evaluation.predictions_table(prediction[None], self.class_names, [""], top=2)[0]["top"]
+        title = "\n".join(f"{guess['name']} {guess['probability']:.1%}" for guess in best)
+        return evaluation.to_array(evaluation.contact_sheet([image], [title], columns=1))
+
+    def describe(self, prediction: np.ndarray, file: str, top: int) -> dict:
+        """`{"file", "top": [{"name", "probability"}, ...]}`, the likeliest class first."""
+        return evaluation.predictions_table(prediction[None], self.class_names, [file], top=top)[0]
+
+    def records(self, row: Mapping) -> list[dict]:
+        """One record: `file`, then class and probability of each rank."""
+        record = {"file": row["file"]}
+        for rank, guess in enumerate(row["top"], start=1):
+            record |= {f"class{rank}": guess["name"], f"probability{rank}": f"{guess['probability']:.6f}"}
+        return [record]
 
     def _share(self, target: Sequence[float]) -> str:
         parts = [(share, self.class_names[index]) for index, share in enumerate(target) if share > 0.01]
         if len(parts) == 1:
             return parts[0][1]
         return "\n".join(f"{name} {share:.0%}" for share, name in sorted(parts, reverse=True)[:2])
-
-
-def pixels(images: np.ndarray) -> np.ndarray:
-    """Float pixels 0..255 as uint8, for drawing."""
-    return np.clip(np.rint(images), 0, 255).astype("uint8")

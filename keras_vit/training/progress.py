@@ -17,10 +17,12 @@ class ShowProgress(keras.callbacks.Callback):
         epochs: of the whole run.
         steps: updates per epoch.
         batch_size: images per update.
+        monitor: the validation figure that is told beside the losses, and its own of training.
     """
 
-    def __init__(self, first_epoch: int, epochs: int, steps: int, batch_size: int):
+    def __init__(self, first_epoch: int, epochs: int, steps: int, batch_size: int, monitor: str):
         super().__init__()
+        self.told = dict.fromkeys(("loss", monitor.removeprefix("val_"), "val_loss", monitor))
         self.epochs = epochs
         self.batch_size = batch_size
         self.console = Console()
@@ -62,9 +64,7 @@ class ShowProgress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Prints the epoch's line and adds `images_per_second` to its figures."""
         logs["images_per_second"] = self.images / self.seconds
-        shown = " · ".join(
-            f"{name} {logs[name]:.4f}" for name in ("loss", "top1", "val_loss", "val_top1") if name in logs
-        )
+        shown = " · ".join(f"{name} {logs[name]:.4f}" for name in self.told if name in logs)
         self.console.print(
             f"epoch {epoch + 1:>3}/{self.epochs} · {shown} · {logs['images_per_second']:.0f} images/s",
             highlight=False,

@@ -7,6 +7,7 @@ import typing
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -42,30 +43,40 @@ class ModelSettings:
         name: architecture.
         image_size: pixels, one number or [height, width]; by default the weights' own, else the family's.
         weights: what to start from: a tag, hf:owner/name, a URL, a file or folder; none draws random weights.
+        head: which of the task's heads; its first by default.
+        head_options: the head's own settings.
         pooling: `token`, `avg` or `map`.
         in_channels: 3, or 1 for grey.
         class_token: whether a learned token stands before the patches; the family's own by default.
         registers: number of learned tokens after it; the family's own by default.
         depth: number of blocks; the size's own by default.
         token_merging: patch tokens that are merged: a number for every block, a list, or block: number.
+        window: side of the windows, in patches, that patches attend within, for large images; none by default.
+        global_blocks: the blocks that attend everywhere all the same.
         drop_path: stochastic depth of the last block.
         dropout: in the encoder.
         init: `normal`, or `xavier` for narrow networks from scratch.
         position_init: `normal`, or `sincos` for learning from few images.
         zero_head: start the classifier at zero.
         preprocessing: `inception`, `imagenet` or `clip`; by default the weights' own, else the family's.
-        crop: share of the image that evaluation's centre crop keeps; the record's own by default.
+        crop: share of the image that evaluation's centre crop keeps; by default the record's own, or all of it where
+            the task's outputs belong to places.
+        fit: how images are fitted into the input, `crop`, `squash` or `pad`; by default as the task needs it.
     """
 
     name: str = "vit_s16"
     image_size: int | tuple[int, int] | None = None
     weights: str | None = None
+    head: str | None = None
+    head_options: dict[str, Any] | None = None
     pooling: str | None = None
     in_channels: int = 3
     class_token: bool | None = None
     registers: int | None = None
     depth: int | None = None
     token_merging: int | list[int] | dict[int, int] | None = None
+    window: int | tuple[int, int] | None = None
+    global_blocks: list[int] | None = None
     drop_path: float = 0.0
     dropout: float = 0.0
     init: str = "normal"
@@ -73,6 +84,7 @@ class ModelSettings:
     zero_head: bool = False
     preprocessing: str | None = None
     crop: float | None = None
+    fit: str | None = None
 
 
 @dataclass
@@ -87,11 +99,14 @@ class TrainSettings:
         final_learning_rate: of the cosine, as a share of the peak.
         weight_decay: AdamW's, on kernels only (not biases, norms, tokens, positions).
         clip_norm: the gradient's global norm is cut here; 0 is off.
-        label_smoothing: mass spread over all classes.
+        layer_decay: how much more slowly each layer learns than the one after it, for fine-tuning; 1 is off.
+        head_rate: learning rate of the head as a multiple of the encoder's.
+        label_smoothing: mass spread over all classes; by default what is usual for the task.
         ema: momentum of the average of the weights that is validated and kept; 0 is off.
         accumulate: micro-batches that a batch is cut into, to save memory.
         freeze: `none`, `backbone` (only the head learns) or n: all but the last n blocks.
-        monitor: the figure that chooses the best epoch: `val_top1`, `val_top5` or `val_loss`.
+        monitor: the figure that chooses the best epoch, such as `val_loss`; by default the task's first: `val_top1`,
+            `val_miou`, `val_ap`.
         patience: epochs without a better figure before stopping; 0 never stops early.
         precision: `auto`, `float32`, `mixed_bfloat16` or `mixed_float16`.
         devices: `auto` (all GPUs, else the processor), `gpu:N`, or `cpu:N` logical devices.
@@ -104,11 +119,13 @@ class TrainSettings:
     final_learning_rate: float = 0.01
     weight_decay: float = 0.05
     clip_norm: float = 1.0
-    label_smoothing: float = 0.1
+    layer_decay: float = 1.0
+    head_rate: float = 1.0
+    label_smoothing: float | None = None
     ema: float = 0.0
     accumulate: int = 1
     freeze: str | int = "none"
-    monitor: str = "val_top1"
+    monitor: str | None = None
     patience: int = 0
     precision: str = "auto"
     devices: str = "auto"
@@ -117,13 +134,16 @@ class TrainSettings:
         for name in ("epochs", "batch_size", "accumulate"):
             if getattr(self, name) < 1:
                 raise InputError(f"train.{name} is at least 1, not {getattr(self, name)}.")
-        if self.learning_rate <= 0:
-            raise InputError(f"train.learning_rate is above 0, not {self.learning_rate}.")
+        for name in ("learning_rate", "head_rate", "layer_decay"):
+            if getattr(self, name) <= 0:
+                raise InputError(f"train.{name} is above 0, not {getattr(self, name)}.")
+        if self.layer_decay > 1:
+            raise InputError(f"train.layer_decay is at most 1, which treats all layers alike, not {self.layer_decay}.")
         for name in ("warmup_epochs", "final_learning_rate", "weight_decay", "clip_norm", "patience"):
             if getattr(self, name) < 0:
                 raise InputError(f"train.{name} is at least 0, not {getattr(self, name)}.")
         for name in ("label_smoothing", "ema"):
-            if not 0 <= getattr(self, name) < 1:
+            if not 0 <= (getattr(self, name) or 0) < 1:
                 raise InputError(f"train.{name} is at least 0 and below 1, not {getattr(self, name)}.")
 
 
@@ -137,7 +157,8 @@ class Recipe:
         augment: what happens to training images.
         train: how it learns.
         seed: of splits, weights, shuffling, augmentation and masks.
-        task: what is learned.
+        task: what is learned: `classification`, `segmentation` or `detection`.
+        options: the task's own settings, the fields of its class.
         out: the run folder; by default a new one under `saved_models/`.
     """
 
@@ -147,6 +168,7 @@ class Recipe:
     train: TrainSettings = field(default_factory=TrainSettings)
     seed: int = 0
     task: str = "classification"
+    options: dict[str, Any] = field(default_factory=dict)
     out: str | None = None
 
     @classmethod

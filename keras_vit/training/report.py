@@ -11,6 +11,9 @@ from keras_vit.training.run import EVALUATION, EXPORT, LABELS, PAGE, RECIPE, loa
 SPLITS = {"test": "test", "val": "validation"}
 """The split whose details are shown is the first of these that the run has."""
 
+CAPTIONS = {"confusion": "Confusion matrix", "mistakes": "Worst mistakes"}
+"""What pictures of an assessment are called; others go by their own name."""
+
 
 def write_page(folder: Path) -> None:
     """Writes `report.html` from the run's metrics, pictures and, once there are any, exported files.
@@ -27,11 +30,10 @@ def write_page(folder: Path) -> None:
     rows = json.loads((details / f"{split}_per_class.json").read_text()) if split else None
     exported = folder / EXPORT / "report.json"
     artifacts = json.loads(exported.read_text())["artifacts"] if exported.is_file() else None
-    pictures = {
-        f"{caption} ({SPLITS[split]})": (details / f"{split}_{name}.png").read_bytes()
-        for name, caption in (("confusion", "Confusion matrix"), ("mistakes", "Most confident mistakes"))
-        if split and (details / f"{split}_{name}.png").is_file()
-    }
+    pictures = {}
+    for path in sorted(details.glob(f"{split}_*.png")) if split else ():
+        name = path.stem.removeprefix(f"{split}_")
+        pictures[f"{CAPTIONS.get(name, name.replace('_', ' ').capitalize())} ({SPLITS[split]})"] = path.read_bytes()
     write_report(
         folder / PAGE,
         title=f"{run.recipe.model.name} on {Path(run.recipe.data.spec).name}",

@@ -18,6 +18,7 @@ from keras_vit.data import Data
 from keras_vit.errors import InputError
 from keras_vit.files import write_text
 from keras_vit.preprocessing import Preprocessing
+from keras_vit.tasks import Task, make_task
 from keras_vit.training.recipe import PROVENANCE, Recipe, read_settings
 
 RECIPE, MODEL, LABELS, METRICS, HISTORY = "recipe.yaml", "model.keras", "labels.txt", "metrics.json", "history.csv"
@@ -32,7 +33,7 @@ class Run:
         folder: where it lies.
         recipe: what it was told.
         class_names: of the model's outputs, in order.
-        metrics: `{"val": {...}, "test": {...}}` with `top1 top5 loss ece n`, as fractions.
+        metrics: `{"val": {...}, "test": {...}}` with the figures of the task, as fractions.
         history: figure -> one value an epoch.
     """
 
@@ -46,6 +47,11 @@ class Run:
     def model(self) -> keras.Model:
         """The best model, loaded when it is first asked for."""
         return keras.saving.load_model(self.folder / MODEL, compile=False)
+
+    @functools.cached_property
+    def task(self) -> Task:
+        """What the model was trained for."""
+        return make_task(self.recipe.task, self.class_names, self.recipe.options)
 
     @property
     def preprocessing(self) -> Preprocessing:

@@ -6,17 +6,16 @@ import dataclasses
 import json
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from keras_vit.errors import InputError, suggest
+from keras_vit.errors import InputError
 from keras_vit.files import atomic, write_text
 from keras_vit.training.average import averaged
-
-MONITORS = {"val_top1": max, "val_top5": max, "val_loss": min}
 
 
 @dataclass
@@ -51,20 +50,17 @@ class KeepState(keras.callbacks.Callback):
     Args:
         folder: the run folder.
         plain: the functional model that is saved as `model.keras`; it shares its layers with the trained one.
-        monitor: a key of `MONITORS`.
+        monitor: the figure that chooses the best epoch.
+        better: `max` or `min`: which of two values of it is better.
         patience: epochs without a better figure before stopping; 0 never stops.
-
-    Raises:
-        InputError: an unknown monitor.
     """
 
-    def __init__(self, folder: Path, plain: keras.Model, monitor: str, patience: int):
+    def __init__(self, folder: Path, plain: keras.Model, monitor: str, better: Callable, patience: int):
         super().__init__()
-        if monitor not in MONITORS:
-            raise InputError(f"monitor {monitor!r} is not known: {suggest(monitor, MONITORS)}")
         self.folder = folder
         self.plain = plain
         self.monitor = monitor
+        self.better = better
         self.patience = patience
         self.state = State()
 
@@ -120,7 +116,7 @@ class KeepState(keras.callbacks.Callback):
         state.epoch = epoch + 1
         for name, figure in logs.items():
             state.history.setdefault(name, []).append(float(figure))
-        if state.best is None or (value != state.best and MONITORS[self.monitor](value, state.best) == value):
+        if state.best is None or (value != state.best and self.better(value, state.best) == value):
             state.best, state.best_epoch, state.waited = value, epoch + 1, 0
             with averaged(self.model), atomic(self.folder / "model.keras") as path:
                 self.plain.save(path)

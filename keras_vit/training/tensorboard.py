@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import keras
@@ -11,7 +12,7 @@ import tensorflow as tf
 from keras_vit.data import Examples, eval_dataset
 from keras_vit.evaluation import to_array
 from keras_vit.preprocessing import Preprocessing
-from keras_vit.tasks import Classification
+from keras_vit.tasks import Task
 from keras_vit.training.average import averaged
 from keras_vit.training.recipe import Recipe
 
@@ -33,7 +34,7 @@ class ShowPictures(keras.callbacks.Callback):
     def __init__(
         self,
         log_dir: Path,
-        task: Classification,
+        task: Task,
         augmented: tf.data.Dataset,
         val: Examples,
         preprocessing: Preprocessing,
@@ -43,9 +44,14 @@ class ShowPictures(keras.callbacks.Callback):
         self.augmented = augmented
         self.writer = tf.summary.create_file_writer(str(log_dir / "pictures"))
         spread = np.unique(np.linspace(0, len(val) - 1, PICTURES).astype(int))
-        self.labels = val.labels[spread]
-        shown = eval_dataset(val.subset(spread), preprocessing, num_classes=len(task.class_names), batch_size=PICTURES)
-        self.images = np.concatenate([np.asarray(images) for images, _ in shown])
+        shown = eval_dataset(
+            val.subset(spread),
+            preprocessing,
+            labels=task.labels,
+            num_classes=len(task.class_names),
+            batch_size=PICTURES,
+        )
+        ((self.images, self.targets),) = shown.as_numpy_iterator()
 
     def on_train_begin(self, logs=None):
         """Draws what augmentation does."""
@@ -56,9 +62,9 @@ class ShowPictures(keras.callbacks.Callback):
         """Draws the predictions and writes the speed."""
         with averaged(self.model):
             # Called directly: `predict_on_batch` runs the batch on every replica and returns it that many times.
-            logits = np.asarray(self.model(self.images, training=False))
-        if np.isfinite(logits).all():
-            self._write("validation predictions", self.task.draw(self.images, logits, self.labels), epoch)
+            outputs = np.asarray(self.model(self.images, training=False))
+        if np.isfinite(outputs).all():
+            self._write("validation predictions", self.task.draw(self.images, outputs, self.targets), epoch)
         with self.writer.as_default():
             tf.summary.scalar("images_per_second", logs["images_per_second"], step=epoch)
 
@@ -71,22 +77,27 @@ class ShowPictures(keras.callbacks.Callback):
             tf.summary.image(name, to_array(figure)[None], step=step)
 
 
-def write_outcome(log_dir: Path, recipe: Recipe, confusion_png: bytes, figures: dict[str, float], epoch: int) -> None:
-    """Writes the confusion matrix and the settings with their outcome (the HPARAMS tab).
+def write_outcome(
+    log_dir: Path, recipe: Recipe, pictures: Mapping[str, bytes], figures: Mapping[str, float | None], epoch: int
+) -> None:
+    """Writes the pictures of the validation split and the settings with their outcome (the HPARAMS tab).
 
     Args:
         log_dir: TensorBoard's folder of the run.
         recipe: the settings.
-        confusion_png: the picture.
-        figures: of the validation split.
+        pictures: name -> PNG.
+        figures: of the validation split; those that are None are left out.
         epoch: of the model that was kept.
     """
     from tensorboard.plugins.hparams import api as hparams
 
     with tf.summary.create_file_writer(str(log_dir / "outcome")).as_default():
-        tf.summary.image("confusion matrix", tf.io.decode_png(confusion_png)[None], step=epoch)
+        for name, png in pictures.items():
+            tf.summary.image(name, tf.io.decode_png(png)[None], step=epoch)
         hparams.hparams(dict(_flat(recipe.to_dict())))
         for name, value in figures.items():
+            if value is None:
+                continue
             tf.summary.scalar(f"outcome/{name}", value, step=epoch)
 
 

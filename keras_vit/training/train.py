@@ -15,12 +15,12 @@ from keras_vit.backend import require_tensorflow
 from keras_vit.build import build, preprocessing_of
 from keras_vit.data import Data, eval_dataset, load, train_dataset
 from keras_vit.errors import InputError, suggest
-from keras_vit.evaluation.assess import evaluate
 from keras_vit.preprocessing import PRESETS
-from keras_vit.tasks import TASKS
+from keras_vit.tasks import TASKS, Task, evaluate, make_task
 from keras_vit.training.accumulation import AccumulatingModel
 from keras_vit.training.average import ValidateAverage
 from keras_vit.training.devices import make_strategy, resolve_precision
+from keras_vit.training.figures import AddFigures
 from keras_vit.training.freeze import freeze
 from keras_vit.training.optimizer import make_optimizer
 from keras_vit.training.progress import ShowProgress
@@ -69,6 +69,7 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, prog
 
     data = load(
         recipe.data.spec,
+        labels=TASKS[recipe.task].labels,
         val_fraction=recipe.data.val_fraction,
         test_fraction=recipe.data.test_fraction,
         seed=recipe.seed,
@@ -79,30 +80,25 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, prog
         print(note)
     if data.val is None:
         raise InputError("Training needs a validation split to choose the best epoch: set data.val_fraction above 0.")
-    task = TASKS[recipe.task](tuple(data.class_names))
+    task = make_task(recipe.task, data.class_names, recipe.options)
+    monitor = _monitor(recipe, task)
 
     with strategy.scope():
         plain = _build(recipe, data, policy)
         freeze(plain, recipe.train.freeze)
         model = _trained(plain, recipe.train.accumulate)
         _check_batch(recipe, strategy.num_replicas_in_sync, data)
-        dataset, steps = _training_data(recipe, data, plain, 0)
+        dataset, steps = _training_data(recipe, data, plain, task, 0)
         model.compile(
             optimizer=make_optimizer(recipe.train, steps, model, policy),
-            loss=task.loss(recipe.train.label_smoothing),
+            loss=task.loss(plain, data.train, recipe.train.label_smoothing),
             metrics=task.metrics(),
             # Under several replicas XLA fails: a variable of its computation lies on another device.
             jit_compile=False if strategy.num_replicas_in_sync > 1 else "auto",
         )
         # Built now, or `fit` would trace its step once more when the optimizer's variables appear.
         model.optimizer.build(model.trainable_variables)
-        keep = KeepState(folder, plain, recipe.train.monitor, recipe.train.patience)
-        watched = ["val_loss", *(f"val_{metric.name}" for metric in task.metrics())]
-        if recipe.train.monitor not in watched:
-            raise InputError(
-                f"With {len(data.class_names)} classes there is no {recipe.train.monitor} to watch: "
-                f"{suggest(recipe.train.monitor, watched)}"
-            )
+        keep = KeepState(folder, plain, monitor, task.goals[monitor], recipe.train.patience)
         done = 0
         if resume:
             check_same_data(folder, data)
@@ -115,18 +111,22 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, prog
     if done < recipe.train.epochs and not keep.out_of_patience():
         if done:
             print(f"resuming after epoch {done}")
-            dataset, _ = _training_data(recipe, data, plain, done)
+            dataset, _ = _training_data(recipe, data, plain, task, done)
         _fit(recipe, folder, model, dataset, steps, data, task, keep, done)
-    return _finish(recipe, folder, data, keep, progress)
+    return _finish(recipe, folder, data, task, keep, progress)
 
 
 def _fit(recipe, folder, model, dataset, steps, data, task, keep, done) -> None:
     """`model.fit` with everything that watches it. The order of the callbacks matters: figures are complete before
     they are kept."""
     batch_size, record, logs = recipe.train.batch_size, preprocessing_of(model), folder / "logs"
+    validation = eval_dataset(
+        data.val, record, labels=task.labels, num_classes=len(data.class_names), batch_size=batch_size
+    )
     callbacks = [
         ValidateAverage(),
-        ShowProgress(done, recipe.train.epochs, steps, batch_size),
+        AddFigures(task, data.val, record, batch_size),
+        ShowProgress(done, recipe.train.epochs, steps, batch_size, keep.monitor),
         keras.callbacks.TensorBoard(logs, write_graph=False),
         ShowPictures(logs, task, dataset, data.val, record),
         keep,
@@ -136,18 +136,18 @@ def _fit(recipe, folder, model, dataset, steps, data, task, keep, done) -> None:
         epochs=recipe.train.epochs,
         initial_epoch=done,
         steps_per_epoch=steps,
-        validation_data=eval_dataset(data.val, record, num_classes=len(data.class_names), batch_size=batch_size),
+        validation_data=validation,
         callbacks=callbacks,
         shuffle=False,  # the pipeline shuffles, repeatably
         verbose=0,
     )
 
 
-def _finish(recipe: Recipe, folder: Path, data: Data, keep: KeepState, progress: bool) -> Run:
+def _finish(recipe: Recipe, folder: Path, data: Data, task: Task, keep: KeepState, progress: bool) -> Run:
     """Judges the best model on validation and test, and writes figures, pictures and the page."""
     model = keras.saving.load_model(folder / MODEL, compile=False)
     judged = {
-        split: evaluate(model, examples, data.class_names, batch_size=recipe.train.batch_size, progress=progress)
+        split: evaluate(model, examples, task, batch_size=recipe.train.batch_size, progress=progress)
         for split, examples in (("val", data.val), ("test", data.test))
         if examples is not None
     }
@@ -155,22 +155,25 @@ def _finish(recipe: Recipe, folder: Path, data: Data, keep: KeepState, progress:
     for split, found in judged.items():
         found.save(folder / EVALUATION, split)
     val = judged["val"]
-    write_outcome(folder / "logs", recipe, val.pictures["confusion"], val.figures, keep.state.best_epoch)
+    write_outcome(folder / "logs", recipe, val.pictures, val.figures, keep.state.best_epoch)
     write_page(folder)
     return load_run(folder)
 
 
 def _build(recipe: Recipe, data: Data, policy: str) -> keras.Model:
     settings = dataclasses.asdict(recipe.model)
-    crop, preset = settings.pop("crop"), settings.pop("preprocessing")
+    preset, fit = settings.pop("preprocessing"), settings.pop("fit") or TASKS[recipe.task].fit
+    crop = settings.pop("crop")
     if preset is not None and preset not in PRESETS:
         raise InputError(f"There is no preprocessing {preset!r}: {suggest(preset, PRESETS)}")
     variant, weights = parse(recipe.model.name), settings.pop("weights")
     source = locate(weights, variant) if weights else None
     native = source.preprocessing if source and source.preprocessing else variant.family.preprocessing
     record = PRESETS[preset] if preset else native
-    if crop is not None:
-        record = dataclasses.replace(record, crop=crop)
+    if fit == "pad":
+        # What is filled up shows all of the image.
+        crop = 1.0 if crop is None else crop
+    record = dataclasses.replace(record, fit=fit, crop=record.crop if crop is None else crop)
     return build(
         **settings,
         weights=source,
@@ -190,11 +193,12 @@ def _trained(plain: keras.Model, accumulate: int) -> keras.Model:
     return keras.Model(plain.input, plain.output, name=plain.name)
 
 
-def _training_data(recipe: Recipe, data: Data, model: keras.Model, start_epoch: int):
+def _training_data(recipe: Recipe, data: Data, model: keras.Model, task: Task, start_epoch: int):
     return train_dataset(
         data.train,
         preprocessing_of(model),
         recipe.augment,
+        labels=task.labels,
         num_classes=len(data.class_names),
         batch_size=recipe.train.batch_size,
         seed=recipe.seed,
@@ -207,6 +211,21 @@ def _check(recipe: Recipe) -> None:
     parse(recipe.model.name)
     if recipe.task not in TASKS:
         raise InputError(f"There is no task {recipe.task!r}: {suggest(recipe.task, TASKS)}")
+
+
+def _monitor(recipe: Recipe, task: Task) -> str:
+    """The figure that chooses the best epoch."""
+    # What validation adds beyond streamed metrics is the task's own affair: its first goal is always there.
+    streamed = {"val_loss", *(f"val_{metric.name}" for metric in task.metrics())}
+    watched = [goal for index, goal in enumerate(task.goals) if index == 0 or goal in streamed]
+    monitor = recipe.train.monitor or watched[0]
+    if monitor not in task.goals:
+        raise InputError(f"monitor {monitor!r} is not known: {suggest(monitor, task.goals)}")
+    if monitor not in watched:
+        raise InputError(
+            f"With {len(task.class_names)} classes there is no {monitor} to watch: {suggest(monitor, watched)}"
+        )
+    return monitor
 
 
 def _check_batch(recipe: Recipe, replicas: int, data: Data) -> None:

@@ -146,10 +146,10 @@ def test_a_short_report_leaves_out_what_there_is_not(tmp_path):
 
 
 def test_unknown_figures_and_odd_file_names_are_shown(arguments, tmp_path):
-    arguments |= {"figures": {"test": {"miou": 0.51234, "n": 3}}, "summary": {"Data": "bad\udcff name"}}
+    arguments |= {"figures": {"test": {"sharpness": 0.51234, "n": 3}}, "summary": {"Data": "bad\udcff name"}}
     write_report(tmp_path / "report.html", **arguments)
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "miou" in text
+    assert "sharpness" in text
     assert "0.5123" in text
     assert "bad? name" in text
 

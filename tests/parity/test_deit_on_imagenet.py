@@ -66,7 +66,7 @@ def test_imagenet_predictions_survive_the_way_to_timm_and_transformers(images, s
 @pytest.mark.slow
 @pytest.mark.parametrize("image_size", [(320, 256), (384, 384)], ids=str)
 def test_imagenet_top1_at_other_sizes(image_size, images, shared_weights):
-    from keras_vit.evaluation import evaluate
+    from keras_vit.tasks import evaluate
 
     model = keras_vit.build("deit_ti16", num_classes=1000, image_size=image_size, weights=shared_weights / WEIGHTS)
     top1 = evaluate(model, images.train, images.class_names, progress=False).figures["top1"]

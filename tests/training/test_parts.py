@@ -18,7 +18,8 @@ from keras_vit.training.accumulation import AccumulatingModel
 from keras_vit.training.average import averaged
 from keras_vit.training.devices import make_strategy, resolve_precision
 from keras_vit.training.freeze import freeze
-from keras_vit.training.optimizer import make_optimizer, make_schedule
+from keras_vit.training.optimizer import WholeBatchAdamW, make_optimizer, make_schedule
+from keras_vit.training.rates import rate_scales
 from keras_vit.training.recipe import TrainSettings
 
 
@@ -83,6 +84,45 @@ class TestAverage:
         before = model.get_weights()
         with averaged(model):
             assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
+class TestLayerwiseRates:
+    def test_factors(self, model):
+        freeze(model, 2)
+        scales = dict(zip((v.path for v in model.trainable_variables), rate_scales(model, 0.5, 3.0), strict=True))
+        wanted = {"block_1": 0.25, "block_2": 0.5, "norm": 1.0, "head": 3.0}
+        assert {path.split("/")[0]: scale for path, scale in scales.items()} == wanted
+        freeze(model, "none")
+        assert rate_scales(model, 0.5, 3.0)[0] == 0.5**4
+
+    def test_each_layer_steps_and_decays_as_under_its_own_adamw(self):
+        """Two steps of the reference, Keras's AdamW with the layer's own rate and decay, for every variable alone."""
+        rng = np.random.default_rng(0)
+        values = [rng.normal(size=(3, 2)).astype("float32") for _ in range(3)]
+        gradients = [[rng.normal(size=(3, 2)).astype("float32") for _ in values] for _ in range(2)]
+        scales = [0.1, 1.0, 4.0]
+        variables = [keras.Variable(value, name="kernel") for value in values]
+        ours = WholeBatchAdamW(0.01, weight_decay=0.1, rate_scales=scales)
+        ours.exclude_from_weight_decay(var_list=variables[:1])
+        for step in gradients:
+            ours.apply(step, variables)
+        for index, scale in enumerate(scales):
+            variable = keras.Variable(values[index])
+            alone = keras.optimizers.AdamW(0.01 * scale, weight_decay=0.0 if index == 0 else 0.1)
+            for step in gradients:
+                alone.apply([step[index]], [variable])
+            np.testing.assert_allclose(variables[index], variable, rtol=1e-5, atol=1e-7)
+
+    def test_they_are_kept_with_a_model(self):
+        again = keras.optimizers.deserialize(keras.optimizers.serialize(WholeBatchAdamW(rate_scales=[0.5, 1.0])))
+        assert again.rate_scales == [0.5, 1.0]
+
+    @pytest.mark.parametrize(
+        ("wrong", "sentence"), [({"layer_decay": 1.5}, "at most 1"), ({"head_rate": 0.0}, "head_rate is above 0")]
+    )
+    def test_wrong_settings(self, wrong, sentence):
+        with pytest.raises(InputError, match=sentence):
+            TrainSettings(**wrong)
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
@@ -160,6 +200,7 @@ print("FOUND" + json.dumps(run.history))
 )
 def test_two_mirrored_devices_learn_what_one_does(tiny, tmp_path, accumulate, precision):
     changes = {"train.accumulate": accumulate, "train.precision": precision, "train.ema": 0.9}
+    changes |= {"train.layer_decay": 0.7, "train.head_rate": 2.0}
     one = train(Recipe.from_dict(tiny(tmp_path / "one", **changes)), progress=False)
     settings = tiny(tmp_path / "two", **changes, **{"train.devices": "cpu:2"})
     done = subprocess.run([sys.executable, "-c", MIRRORED, json.dumps(settings)], capture_output=True, text=True)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from keras_vit.build import check_image_size
 from keras_vit.errors import InputError
+from keras_vit.heads import HEADS
 from keras_vit.training.recipe import Recipe, read_settings, set_path
 from keras_vit.variants import parse
 
@@ -16,8 +18,9 @@ SHIPPED = sorted((Path(__file__).resolve().parents[2] / "recipes").glob("*.yaml"
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_shipped_recipes_are_valid_and_say_what_they_reached(path):
     recipe = Recipe.read(path)
-    side = recipe.model.image_size
-    assert side % parse(recipe.model.name).patch == 0
+    heads = HEADS[recipe.task]
+    check_image_size(recipe.model.image_size, parse(recipe.model.name), whole_patches=not heads.dense)
+    assert recipe.model.head in (None, *heads.by_name)
     assert path.read_text().startswith("# ")
 
 

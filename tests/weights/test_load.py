@@ -67,12 +67,15 @@ class TestRealWeights:
     def test_top1_of_the_jpeg_files_through_our_own_pipeline(self, shared_weights, shared_data, reference):
         """A tenth of `imagenet_sample`: the same five best classes as timm for nearly every image."""
         from keras_vit.data import load
-        from keras_vit.evaluation.assess import predict_logits
+        from keras_vit.tasks import Classification, outputs_of
 
         data = load(str(shared_data / "imagenet_sample"), val_fraction=0, test_fraction=0, progress=False)
         model = keras_vit.build("deit_ti16", num_classes=1000, weights=shared_weights / DEIT)
         some = np.arange(0, 1000, 10)
-        logits = predict_logits(model, data.train.subset(some), progress=False)
+        task, record = Classification(tuple(data.class_names)), keras_vit.preprocessing_of(model)
+        logits = np.stack(
+            list(task.predictions(outputs_of(model), data.train.subset(some), record, progress=False))
+        )
         assert (logits.argmax(1) == reference["top5_all"][some, 0]).mean() >= 0.98
 
     @pytest.mark.slow
@@ -83,7 +86,7 @@ class TestRealWeights:
         rounds them to the nearest pixel, and so do we.
         """
         from keras_vit.data import load
-        from keras_vit.evaluation import evaluate
+        from keras_vit.tasks import evaluate
 
         data = load(str(shared_data / "imagenet_sample"), val_fraction=0, test_fraction=0, progress=False)
         model = keras_vit.build("deit_ti16", num_classes=1000, weights=shared_weights / DEIT)

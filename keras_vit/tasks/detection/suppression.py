@@ -1,0 +1,135 @@
+"""From a detector's outputs to detections: class-wise non-maximum suppression, in TensorFlow and in NumPy alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from keras_vit.errors import InputError
+
+SCORE_THRESHOLD = 0.01
+"""Low, for average precision counts what is found at any score; pictures show far fewer."""
+IOU_THRESHOLD = 0.5
+MAX_DETECTIONS = 100
+"""As many as COCO looks at."""
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """What was found in one image, the surest first.
+
+    Attributes:
+        boxes: (k, 4) float32: x0, y0, x1, y1 in pixels.
+        scores: (k,) float32, 0..1.
+        classes: (k,) int64.
+    """
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    classes: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def above(self, score: float) -> Detections:
+        """Those with at least this score."""
+        kept = self.scores >= score
+        return Detections(self.boxes[kept], self.scores[kept], self.classes[kept])
+
+
+def detect(
+    outputs,
+    *,
+    score_threshold: float = SCORE_THRESHOLD,
+    iou_threshold: float = IOU_THRESHOLD,
+    max_detections: int = MAX_DETECTIONS,
+) -> list[Detections]:
+    """Detections of a batch, by `tf.image.combined_non_max_suppression`.
+
+    A place may be detected as several classes; boxes suppress only boxes of their class.
+
+    Args:
+        outputs: (B, A, 4 + C): boxes in pixels, then logits.
+        score_threshold: what is not above is nothing.
+        iou_threshold: boxes that overlap a surer one of their class by more are the same object.
+        max_detections: an image at most.
+
+    Raises:
+        InputError: outputs of another shape, or a threshold outside 0..1.
+    """
+    import tensorflow as tf
+
+    _check(np.shape(outputs), score_threshold, iou_threshold, max_detections)
+    outputs = tf.cast(tf.convert_to_tensor(outputs), tf.float32)
+    found = tf.image.combined_non_max_suppression(
+        outputs[:, :, None, :4],
+        tf.sigmoid(outputs[..., 4:]),
+        max_output_size_per_class=max_detections,
+        max_total_size=max_detections,
+        iou_threshold=iou_threshold,
+        score_threshold=score_threshold,
+        clip_boxes=False,
+    )
+    boxes, scores, classes, counts = (np.asarray(part) for part in found)
+    return [
+        Detections(boxes[i, :count], scores[i, :count], classes[i, :count].astype(np.int64))
+        for i, count in enumerate(counts)
+    ]
+
+
+def detect_numpy(
+    outputs: np.ndarray,
+    *,
+    score_threshold: float = SCORE_THRESHOLD,
+    iou_threshold: float = IOU_THRESHOLD,
+    max_detections: int = MAX_DETECTIONS,
+) -> list[Detections]:
+    """The same with NumPy alone, for use beside exported files; the arguments of `detect`.
+
+    Raises:
+        InputError: as `detect`.
+    """
+    _check(np.shape(outputs), score_threshold, iou_threshold, max_detections)
+    return [_suppressed(image, score_threshold, iou_threshold, max_detections) for image in np.asarray(outputs)]
+
+
+def _suppressed(output: np.ndarray, score_threshold: float, iou_threshold: float, most: int) -> Detections:
+    boxes = output[:, :4].astype(np.float32)
+    # tanh does not overflow as exp does.
+    scores = (0.5 + 0.5 * np.tanh(0.5 * output[:, 4:].astype(np.float32))).astype(np.float32)
+    found = []
+    for index, column in enumerate(scores.T):
+        rows = np.flatnonzero(column > score_threshold)
+        rows = rows[np.argsort(-column[rows], kind="stable")]
+        rows = rows[_kept(boxes[rows], iou_threshold, most)]
+        found += [(column[row], index, row) for row in rows]
+    found = sorted(found, key=lambda each: -each[0])[:most]
+    rows = np.array([row for _, _, row in found], np.int64)
+    classes = np.array([index for _, index, _ in found], np.int64)
+    return Detections(boxes[rows], scores[rows, classes], classes)
+
+
+def _kept(boxes: np.ndarray, iou_threshold: float, most: int) -> np.ndarray:
+    """Which of boxes, the surest first, no surer kept one overlaps by more."""
+    x0, y0, x1, y1 = boxes.T
+    areas = (x1 - x0) * (y1 - y0)
+    left, kept = np.arange(len(boxes)), []
+    while len(left) and len(kept) < most:
+        first, left = left[0], left[1:]
+        kept.append(first)
+        width = np.minimum(x1[first], x1[left]) - np.maximum(x0[first], x0[left])
+        height = np.minimum(y1[first], y1[left]) - np.maximum(y0[first], y0[left])
+        shared = np.maximum(width, 0) * np.maximum(height, 0)
+        left = left[shared <= iou_threshold * (areas[first] + areas[left] - shared)]
+    return np.array(kept, np.int64)
+
+
+def _check(shape: tuple[int, ...], score_threshold: float, iou_threshold: float, max_detections: int) -> None:
+    if len(shape) != 3 or shape[-1] < 5:
+        raise InputError(f"A detector's outputs are (images, places, 4 + classes), not {tuple(shape)}.")
+    for label, value in (("score_threshold", score_threshold), ("iou_threshold", iou_threshold)):
+        if not 0 <= value <= 1:
+            raise InputError(f"{label} is from 0 to 1, not {value}.")
+    if not isinstance(max_detections, int) or max_detections < 1:
+        raise InputError(f"max_detections is a whole number from 1, not {max_detections!r}.")
