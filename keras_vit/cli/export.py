@@ -33,7 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also search the fastest quantised file within --max-drop: fast (default) or integer",
     )
     parser.add_argument(
-        "--max-drop", type=float, default=1.0, help="points of accuracy that a quantised file may lose (default: 1)"
+        "--max-drop",
+        type=float,
+        default=1.0,
+        help="points of the task's metric (accuracy, mIoU, AP) that a quantised file may lose (default: 1)",
     )
     parser.add_argument("--allow-drop", action="store_true", help="keep files that miss the tolerance")
     parser.add_argument(
@@ -63,6 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = found.recipe.data
     data = load(
         settings.spec,
+        labels=found.task.labels,
         val_fraction=settings.val_fraction,
         test_fraction=settings.test_fraction,
         seed=found.recipe.seed,
@@ -74,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
         report = export(
             found.model,
             out,
-            class_names=found.class_names,
+            task=found.task,
             validation=data.val,
             calibration=data.train,
             formats=[name.strip() for name in arguments.formats.split(",") if name.strip()],

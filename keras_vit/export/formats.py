@@ -13,9 +13,10 @@ from keras_vit.export.onnx import quantize_onnx, write_onnx
 from keras_vit.export.quantize import DYNAMIC, INT16, INTEGER, MIXED, WEIGHT_ONLY, Policy
 from keras_vit.export.saved_model import write_saved_model
 from keras_vit.export.tflite import write_tflite
+from keras_vit.tasks.task import describe_task
 
 MAX_ERROR = 1e-3
-"""Largest error of any probability that a float file may have."""
+"""Largest error of any probability that a float file may have; a detector's boxes may be off by a tenth of a pixel."""
 
 MAX_DROP = 1.0
 """Points of the metric that a quantised file may lose."""
@@ -43,7 +44,13 @@ class Format:
 
 
 def _saved_model(material: Material, path: Path) -> None:
-    write_saved_model(material.graph(), path, class_names=material.class_names, preprocessing=material.preprocessing)
+    write_saved_model(
+        material.graph(),
+        path,
+        class_names=material.task.class_names,
+        preprocessing=material.preprocessing,
+        task=material.task,
+    )
 
 
 def _tflite(material: Material, path: Path, *, weights: str) -> None:
@@ -61,7 +68,12 @@ def _dynamic(material: Material, path: Path) -> None:
 
 def _onnx(material: Material, path: Path) -> None:
     write_onnx(
-        material.graph(), path, batch=None, class_names=material.class_names, preprocessing=material.preprocessing
+        material.graph(),
+        path,
+        batch=None,
+        class_names=material.task.class_names,
+        preprocessing=material.preprocessing,
+        task=describe_task(material.task),
     )
 
 

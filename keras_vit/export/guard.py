@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from keras_vit.export.formats import Format
+from keras_vit.export.report import METRICS
 from keras_vit.export.staging import stage
 from keras_vit.export.verify import Reference, measure
 
@@ -18,10 +19,11 @@ class Guard:
 
     Attributes:
         reference: validation images and what the source makes of them.
-        max_error: largest error of any probability that a float file may have.
+        max_error: largest error of any probability that a float file may have; other outputs have units of their own.
         max_drop: how much smaller than the source's the metric of a quantised file may be, a fraction.
         threads: of the runtimes.
         console: gets a line a file.
+        folder: gets pictures of disagreements, in a folder for each file.
         allow_drop: keep files that miss their budget.
     """
 
@@ -31,6 +33,7 @@ class Guard:
     threads: int
     console: Console
     allow_drop: bool
+    folder: Path
 
     def judge(self, path: Path, name: str, row: Format) -> dict:
         """The report's entry of a file: the figures of `verify.measure`, `misses` (sentences), `ok` and `kept`.
@@ -44,20 +47,30 @@ class Guard:
             ExportFailed: the file does not load or does not run.
         """
         with stage(self.console, f"{name}: running in its own runtime") as advance:
-            figures = measure(path, row.runner, row.inputs, self.reference, threads=self.threads, progress=advance)
+            figures = measure(
+                path,
+                row.runner,
+                row.inputs,
+                self.reference,
+                threads=self.threads,
+                pictures=self.folder / row.file,
+                progress=advance,
+            )
         misses = self.misses(figures, quantized=row.quantized)
         kept = self.allow_drop or not misses
         return {"file": row.file, "format": name, "ok": not misses, "kept": kept, "misses": misses, **figures}
 
     def misses(self, figures: dict, *, quantized: bool) -> list[str]:
         """Why the figures of `verify.measure` are not good enough; empty when they are."""
-        error, drop = figures["max_error"], figures["metric_source"] - figures["metric"]
-        missed = []
-        if error is None:
-            missed.append("its probabilities are not all finite")
-        elif not quantized and error > self.max_error:
-            missed.append(f"its probabilities are off by up to {error:.2g}, more than {self.max_error:g}")
+        drop, missed = figures["metric_source"] - figures["metric"], []
+        for part in self.reference.task.parts:
+            error, most = figures["errors"][part.name], self.max_error * part.unit
+            if error is None:
+                missed.append(f"its {part.name} are not all finite")
+            elif not quantized and error > most:
+                missed.append(f"its {part.name} are off by up to {error:.2g}, more than {most:g}")
         # A hair's breadth for fractions that floating point does not hold exactly: 0.77 - 0.76 is above 0.01.
         if quantized and drop > self.max_drop + 1e-9:
-            missed.append(f"it loses {100 * drop:.2f} points of accuracy, more than {100 * self.max_drop:g}")
+            of = METRICS.get(self.reference.task.metric, self.reference.task.metric)
+            missed.append(f"it loses {100 * drop:.2f} points of {of}, more than {100 * self.max_drop:g}")
         return missed

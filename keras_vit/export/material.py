@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_vit.data import Examples, eval_dataset
+from keras_vit.data import Examples, image_dataset
 from keras_vit.export.graph import ExportGraph, Network, optimise, read
 from keras_vit.export.graph.equalise import equalise, observe
 from keras_vit.export.graph.reduction import reduce_tokens
@@ -18,6 +17,7 @@ from keras_vit.export.quantize import Policy, Statistics, collect, quantize
 from keras_vit.export.tflite import write_tflite
 from keras_vit.export.verify import spread
 from keras_vit.preprocessing import Preprocessing
+from keras_vit.tasks.task import Task
 
 CALIBRATION_IMAGES = 128
 """So many images show a network's ranges."""
@@ -47,8 +47,8 @@ class Material:
     """A trained model on its way out.
 
     Attributes:
-        model: the classifier.
-        class_names: C names.
+        model: pixels in, the task's outputs out.
+        task: what it was trained for.
         preprocessing: the model's record.
         folder: where intermediate files lie; it does not outlive the export.
         calibration: images that quantisers may look at, or None.
@@ -56,7 +56,7 @@ class Material:
     """
 
     model: keras.Model
-    class_names: Sequence[str]
+    task: Task
     preprocessing: Preprocessing
     folder: Path
     calibration: Examples | None = None
@@ -68,9 +68,9 @@ class Material:
     def calibration_images(self) -> Path:
         """.npy file of uint8 images (n, H, W, channels); there must be calibration images."""
         examples = spread(self.calibration, CALIBRATION_IMAGES)
-        batches = eval_dataset(examples, self.preprocessing, num_classes=1, batch_size=32)
+        batches = image_dataset(examples, self.preprocessing, batch_size=32)
         path = self.folder / "calibration.npy"
-        np.save(path, np.concatenate([images.numpy().astype("uint8") for images, _ in batches]))
+        np.save(path, np.concatenate([images.numpy().astype("uint8") for images in batches]))
         return path
 
     @cached_property
@@ -83,7 +83,7 @@ class Material:
         network = reduce_tokens(self.network, form.schedule) if form.schedule else self.network
         if form.equalised:
             network = equalise(network, observe(network, np.load(self.calibration_images, mmap_mode="r")))
-        return ExportGraph(network, batch=batch, integer=form.integer)
+        return ExportGraph(network, batch=batch, integer=form.integer, finish=self.task.shipped)
 
     def float_tflite(self, form: Form = Form()) -> Path:
         """The float32 file of a form: what quantisers start from."""

@@ -1,28 +1,27 @@
 """What a `.tflite` file says about itself: labels, preprocessing and licence, in the form that MediaPipe Tasks read.
 
-A file with it runs unchanged in MediaPipe's image classifier (Python, Android, iOS, web), and every other runtime
-reads the same file as before. Beside `labels.txt` the file carries `preprocessing.json`, our whole record, because
-MediaPipe knows neither crops nor interpolation.
+A classifier with it runs unchanged in MediaPipe's image classifier, a segmenter in its image segmenter (Python,
+Android, iOS, web), and every other runtime reads the same file as before. Beside `labels.txt` the file carries
+`preprocessing.json`, our whole record, because MediaPipe knows neither crops nor interpolation, and `task.json`.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from keras_vit.errors import InputError, suggest
 from keras_vit.export import metadata_schema as schema
+from keras_vit.export.metadata_outputs import LABELS, MEDIAPIPE_TYPES, Tensor, outputs_metadata
 from keras_vit.export.tflite_file import opened, read_buffer, read_files, write_parts
 from keras_vit.preprocessing import Preprocessing
 
 BUFFER = "TFLITE_METADATA"
-LABELS = "labels.txt"
 PREPROCESSING = "preprocessing.json"
-
-_MEDIAPIPE_TYPES = ("float32", "uint8")
+TASK = "task.json"
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,7 @@ class Metadata:
         preprocessing: how images become the pixels that the file takes.
         mean: per channel or one for all, in the units of pixels 0..255: a float input takes `(pixel - mean) / std`.
         std: likewise; both are empty where pixels go in as they are read.
+        task: `{"name", "options"}` of what the model was trained for; None where the file does not say.
     """
 
     name: str = ""
@@ -50,17 +50,7 @@ class Metadata:
     preprocessing: Preprocessing | None = None
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """An input or output of a file: its name, shape, and type as NumPy calls it; scale and zero point if quantised."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    scale: float | None = None
-    zero_point: int = 0
+    task: Mapping | None = None
 
 
 def add_metadata(
@@ -76,13 +66,15 @@ def add_metadata(
     mean: Sequence[float] = (0.0,),
     std: Sequence[float] = (1.0,),
     task: str = "classification",
+    options: Mapping | None = None,
 ) -> None:
     """Writes metadata, labels and the preprocessing record into a `.tflite` file, in place of those that it has.
 
     The network and its weights stay byte for byte what they are. A file of any size is replaced whole or not at all.
 
     Args:
-        path: of a file with one image input (1, H, W, channels) and one output (1, C), each float32 or uint8.
+        path: of a file with one image input (1, H, W, channels) and the task's outputs, each float32 or uint8; one
+            output of a classifier (1, C) or a segmenter (1, H, W, C).
         name: of the model.
         class_names: C names.
         preprocessing: the model's record; its image size and channels are those of the input.
@@ -93,19 +85,22 @@ def add_metadata(
         mean: what a float32 input wants subtracted from pixels 0..255, per channel or one for all. Our exported files
             normalise inside.
         std: what it wants them divided by afterwards.
-        task: name of the table `TASKS`.
+        task: what the model was trained for, a key of `keras_vit.tasks.TASKS`.
+        options: the task's settings; with them the file says what it was trained for.
 
     Raises:
         InputError: the file is missing or no TFLite file; names or record do not fit it; its input or output is of a
             type that MediaPipe does not take; the task is not known.
     """
+    from keras_vit.tasks import TASKS
+
     path = Path(path)
     if task not in TASKS:
         raise InputError(f"There is no metadata for the task {task!r}: {suggest(task, TASKS)}")
     inputs, outputs = tensors(path)
-    if (len(inputs), len(outputs)) != (1, 1):
-        raise InputError(f"{path} has {len(inputs)} inputs and {len(outputs)} outputs: give a file with one of each.")
-    image, scores = inputs[0], outputs[0]
+    if len(inputs) != 1:
+        raise InputError(f"{path} has {len(inputs)} inputs: give a file that takes one image.")
+    [image] = inputs
     _check_image(path, image, preprocessing)
     texts = {"name": name, "description": description, "version": version, "author": author, "license": license}
     record = {key: text for key, text in texts.items() if text}
@@ -116,10 +111,12 @@ def add_metadata(
     record["subgraph_metadata"] = [
         {
             "input_tensor_metadata": [_image_metadata(image, mean, std)],
-            **TASKS[task](path, scores, class_names),
+            **outputs_metadata(task, path, outputs, class_names),
         }
     ]
     files = {LABELS: "".join(f"{label}\n" for label in class_names), PREPROCESSING: json.dumps(preprocessing.to_dict())}
+    if options is not None:
+        files[TASK] = json.dumps({"name": task, "options": options})
     write_parts(path, BUFFER, schema.pack(record), {file: text.encode() for file, text in files.items()})
 
 
@@ -135,6 +132,7 @@ def read_metadata(path: str | os.PathLike) -> Metadata:
         record = schema.unpack(packed) if packed else {}
         stored = json.loads(files[PREPROCESSING]) if PREPROCESSING in files else None
         preprocessing = Preprocessing(**stored) if stored else None
+        task = json.loads(files[TASK]) if TASK in files else None
         subgraph = (record.get("subgraph_metadata") or [{}])[0]
         labels = _labels(subgraph.get("output_tensor_metadata", []), files)
     except (ValueError, TypeError) as error:
@@ -143,12 +141,15 @@ def read_metadata(path: str | os.PathLike) -> Metadata:
         **{key: record.get(key, "") for key in ("name", "description", "version", "author", "license")},
         class_names=labels,
         preprocessing=preprocessing,
+        task=task,
         **_normalization(subgraph.get("input_tensor_metadata", [])),
     )
 
 
 def tensors(path: str | os.PathLike) -> tuple[list[Tensor], list[Tensor]]:
     """Inputs and outputs of a `.tflite` file, in the order of its main subgraph.
+
+    Outputs are called as in its signature, where it has one.
 
     Raises:
         InputError: the file is missing, no TFLite file, or damaged.
@@ -170,13 +171,19 @@ def tensors(path: str | os.PathLike) -> tuple[list[Tensor], list[Tensor]]:
         )
 
     with opened(Path(path)) as content:
-        graph = tflite.Model.GetRootAs(content, 0).Subgraphs(0)
+        model = tflite.Model.GetRootAs(content, 0)
+        graph, names = model.Subgraphs(0), {}
+        if model.SignatureDefsLength():
+            maps = [model.SignatureDefs(0).Outputs(i) for i in range(model.SignatureDefs(0).OutputsLength())]
+            names = {each.TensorIndex(): each.Name().decode("utf-8", "replace") for each in maps}
         inputs = [tensor(graph, graph.Inputs(i)) for i in range(graph.InputsLength())]
-        return inputs, [tensor(graph, graph.Outputs(i)) for i in range(graph.OutputsLength())]
+        outputs = [graph.Outputs(i) for i in range(graph.OutputsLength())]
+        found = [(index, tensor(graph, index)) for index in outputs]
+        return inputs, [replace(each, name=names.get(index, each.name)) for index, each in found]
 
 
 def _check_image(path: Path, image: Tensor, preprocessing: Preprocessing) -> None:
-    if image.dtype not in _MEDIAPIPE_TYPES:
+    if image.dtype not in MEDIAPIPE_TYPES:
         raise InputError(
             f"{path} takes {image.dtype}, but MediaPipe gives float32 or uint8: convert it for uint8 pixels."
         )
@@ -207,34 +214,6 @@ def _image_metadata(image: Tensor, mean: Sequence[float], std: Sequence[float]) 
         return about | {"stats": {"min": [0.0], "max": [255.0]}}
     normalization = {"NormalizationOptions": {"mean": list(mean), "std": list(std)}}
     return about | {"process_units": [{"options": normalization}], "stats": {"min": ends[0], "max": ends[1]}}
-
-
-def _classification(path: Path, scores: Tensor, class_names: Sequence[str]) -> dict:
-    """MediaPipe's image classifier: one output of scores, and a file of labels that belongs to it."""
-    if scores.dtype not in _MEDIAPIPE_TYPES:
-        raise InputError(
-            f"{path} gives {scores.dtype} scores, but MediaPipe takes float32 or uint8: convert it for those."
-        )
-    classes = scores.shape[-1]
-    if len(class_names) != classes:
-        raise InputError(
-            f"There are {len(class_names)} class names for the {classes} scores of {path}: give one a class."
-        )
-    broken = [name for name in class_names if len(name.splitlines()) != 1]
-    if broken:
-        raise InputError(f"The class name {broken[0]!r} does not fill one line of {LABELS}: rename the class.")
-    about = {
-        "name": "probability",
-        "description": "Probability of each class.",
-        "content": {"properties": {"FeatureProperties": {}}},
-        "stats": {"min": [0.0], "max": [1.0]},
-        "associated_files": [{"name": LABELS, "description": "One class a line.", "type": schema.LABELS_FILE}],
-    }
-    return {"output_tensor_metadata": [about]}
-
-
-TASKS: dict[str, Callable[[Path, Tensor, Sequence[str]], dict]] = {"classification": _classification}
-"""Task -> what its output says in the `SubGraphMetadata`: called with the path, the output and the class names."""
 
 
 def _labels(outputs: list[dict], files: dict[str, bytes]) -> tuple[str, ...]:

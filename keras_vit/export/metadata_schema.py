@@ -19,6 +19,10 @@ PARSER_VERSION = "1.0.0"
 LABELS_FILE = 2
 """`AssociatedFileType.TENSOR_AXIS_LABELS`: line i of the file names index i of the tensor's last axis."""
 
+SEGMENTER = "SEGMENTER_METADATA"
+"""Name of the custom metadata by which MediaPipe knows a segmenter."""
+_SEGMENTER_IDENTIFIER = b"V001"
+
 COLOUR_SPACES = {3: 1, 1: 2}
 """Number of channels -> `ColorSpaceType`: RGB, GRAYSCALE."""
 
@@ -94,6 +98,17 @@ def unpack(content: bytes) -> dict:
         return _unpack(_table(content, 0), "ModelMetadata")
     except (struct.error, IndexError, TypeError, OverflowError) as error:
         raise ValueError("a damaged ModelMetadata buffer") from error
+
+
+def segmenter_options() -> bytes:
+    """The FlatBuffer of MediaPipe's `ImageSegmenterOptions` for scores that are probabilities already."""
+    builder = flatbuffers.Builder()
+    version = builder.CreateString(PARSER_VERSION)
+    builder.StartObject(2)
+    # Slot 0, the activation that is still to be applied, is left at its default: none.
+    builder.PrependUOffsetTRelativeSlot(1, version, 0)
+    builder.Finish(builder.EndObject(), _SEGMENTER_IDENTIFIER)
+    return bytes(builder.Output())
 
 
 def _pack(builder: flatbuffers.Builder, table: str, record: dict) -> int:

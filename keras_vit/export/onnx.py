@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib.util
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from keras_vit.errors import InputError
 from keras_vit.export.errors import ExportFailed
-from keras_vit.export.graph import OUTPUT, ExportGraph
+from keras_vit.export.graph import OUTPUT, ExportGraph, named
 from keras_vit.export.process import RUNNERS, run_script
 from keras_vit.files import atomic
 from keras_vit.preprocessing import Preprocessing
@@ -21,8 +21,9 @@ OPSETS = range(13, 19)
 LARGEST = 2**31 - 2**24
 """Bytes of weights that fit into one ONNX file: protobuf ends at 2 GiB, and the graph needs some room."""
 
-NAME, LABELS, PREPROCESSING, LICENSE = "name", "labels", "preprocessing", "license"
-"""Keys of the metadata properties: plain text, the class names as a JSON list, the record as a JSON object, text."""
+NAME, LABELS, PREPROCESSING, TASK, LICENSE = "name", "labels", "preprocessing", "task", "license"
+"""Keys of the metadata properties: plain text, the class names as a JSON list, the record and the task as JSON objects,
+text."""
 
 
 def write_onnx(
@@ -34,9 +35,11 @@ def write_onnx(
     output: str = OUTPUT,
     class_names: Sequence[str] = (),
     preprocessing: Preprocessing | None = None,
+    task: Mapping | None = None,
     license: str = "",
 ) -> None:
-    """Converts to an `.onnx` file: `image` (batch, H, W, channels) float32 -> `probabilities` (batch, C).
+    """Converts to an `.onnx` file: `image` (batch, H, W, channels) float32 -> the graph's outputs, such as
+    `probabilities` (batch, C).
 
     tf2onnx works in a process of its own, which also checks the file and opens it in onnxruntime: tf2onnx itself
     reports an operation that it cannot translate in its log only.
@@ -46,9 +49,10 @@ def write_onnx(
         path: of the file.
         batch: images a call, None for any number.
         opset: version of ONNX's operators.
-        output: name of the output: another one suits a graph that gives logits.
+        output: name of an output that has none from its graph: another one suits logits.
         class_names: C names; stored in the file.
         preprocessing: the model's record; stored in the file.
+        task: what `describe_task` says of the model's task; stored in the file.
         license: of the weights; stored in the file.
 
     Raises:
@@ -64,6 +68,8 @@ def write_onnx(
         about[LABELS] = json.dumps(list(class_names))
     if preprocessing:
         about[PREPROCESSING] = json.dumps(preprocessing.to_dict())
+    if task:
+        about[TASK] = json.dumps(task)
 
     with atomic(path) as partial, tempfile.TemporaryDirectory(dir=path.parent) as folder:
         saved, metadata = Path(folder, "saved_model"), Path(folder, "metadata.json")
@@ -134,7 +140,7 @@ def _save(graph: ExportGraph, folder: Path, batch: int | None, output: str) -> N
 
     @tf.function(input_signature=[tf.TensorSpec((batch, *graph.input_shape[1:]), tf.float32, name="image")])
     def serve(image):
-        return {output: graph(image)}
+        return named(graph(image), output)
 
     module = tf.Module()
     module.graph, module.serve = graph, serve

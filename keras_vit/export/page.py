@@ -48,7 +48,12 @@ SEARCH_COLUMNS = {
 
 
 def write_page(
-    report: Mapping, folder: str | os.PathLike, *, class_names: Sequence[str], images: np.ndarray | None = None
+    report: Mapping,
+    folder: str | os.PathLike,
+    *,
+    class_names: Sequence[str],
+    images: np.ndarray | None = None,
+    pictures: Path | None = None,
 ) -> None:
     """Writes `report.html`: one file that holds everything it shows, without scripts or outside parts.
 
@@ -59,6 +64,7 @@ def write_page(
         class_names: C names.
         images: the validation images (n, H, W, channels) uint8 that the report was made on, for the samples; None
             leaves their pictures out.
+        pictures: folder with `FILE/INDEX.png` of what source and file see in an image, instead of the image alone.
 
     Raises:
         InputError: the page cannot be written.
@@ -71,7 +77,7 @@ def write_page(
         "Speed and score": _plot(artifacts, source, metric),
         "What was tried": table(report.get("search") or [], SEARCH_COLUMNS),
         "Inside the files": operators_section(artifacts),
-        "Disagreements": _samples(artifacts, class_names, images),
+        "Disagreements": _samples(artifacts, class_names, images, pictures),
     }
     write_bytes(Path(folder) / PAGE, assemble(f"{source['model']}, exported", parts, style=STYLE))
 
@@ -118,18 +124,21 @@ def _plot(artifacts: Sequence[Mapping], source: Mapping, metric: str) -> str:
     return f'{drawn}<ol class="legend">{"".join(legend)}</ol><p>{told}</p>'
 
 
-def _samples(artifacts: Sequence[Mapping], class_names: Sequence[str], images: np.ndarray | None) -> str:
-    """For each file, images for which it chooses another class than the source."""
+def _samples(
+    artifacts: Sequence[Mapping], class_names: Sequence[str], images: np.ndarray | None, pictures: Path | None
+) -> str:
+    """For each file, images about which it decides otherwise than the source."""
     parts = []
     for entry in artifacts:
         if entry["disagreements"]:
-            cards = "".join(_sample(told, class_names, images) for told in entry["disagreements"])
+            drawn = pictures / entry["file"] if pictures else None
+            cards = "".join(_sample(told, class_names, images, drawn) for told in entry["disagreements"])
             count = len(entry["disagreeing"])
             parts.append(f'<h3>{text(entry["file"])}: {count} image(s)</h3><div class="cards">{cards}</div>')
     return "".join(parts)
 
 
-def _sample(told: Mapping, class_names: Sequence[str], images: np.ndarray | None) -> str:
+def _sample(told: Mapping, class_names: Sequence[str], images: np.ndarray | None, drawn: Path | None) -> str:
     def lines(heading: str, top: Sequence) -> str:
         rows = [f"<li><b>{heading}</b></li>"]
         for index, probability in top:
@@ -137,12 +146,19 @@ def _sample(told: Mapping, class_names: Sequence[str], images: np.ndarray | None
             rows.append(f"<li{right}>{text(class_names[index])} {probability:.0%}</li>")
         return f"<ul>{''.join(rows)}</ul>"
 
-    picture = "" if images is None else _picture(images[told["index"]], told["image"])
-    truth = text(class_names[told["label"]])
-    return (
-        f'<figure class="card"><h4>truth: {truth}</h4><div class="sample"><div>{picture}</div>'
-        f"{lines('source', told['source'])}{lines('file', told['file'])}</div></figure>"
-    )
+    both = f"{lines('source', told['source'])}{lines('file', told['file'])}"
+    if told["label"] is None:
+        title = f"{text(told['image'])}: {told['agreement']:.1%} agree"
+    else:
+        title = f"truth: {text(class_names[told['label']])}"
+    if drawn and (file := drawn / f"{told['index']}.png").is_file():
+        data = base64.b64encode(file.read_bytes()).decode("ascii")
+        picture = f'<img class="wide" src="data:image/png;base64,{data}" alt="{text(told["image"])}">'
+        inside = f'{picture}<div class="pair">{both}</div>'
+    else:
+        picture = "" if images is None else _picture(images[told["index"]], told["image"])
+        inside = f'<div class="sample"><div>{picture}</div>{both}</div>'
+    return f'<figure class="card"><h4>{title}</h4>{inside}</figure>'
 
 
 def _picture(pixels: np.ndarray, name: str) -> str:

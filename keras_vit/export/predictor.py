@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,13 +15,19 @@ from keras_vit.errors import InputError
 from keras_vit.export.runtimes import Opened, open_onnx, open_saved_model, open_tflite
 from keras_vit.preprocessing import Preprocessing
 
+if TYPE_CHECKING:
+    from keras_vit.tasks import Task
+
+CLASSIFICATION = {"name": "classification", "options": {}}
+"""The task of files that name none and give one row of numbers: those of earlier versions."""
+
 DYNAMIC_BATCH = 8
 """Images a call where a file takes any number: more would cost memory and gain nothing on a CPU."""
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """An exported file, ready to classify images.
+    """An exported file, ready to say what it sees in images.
 
     Attributes:
         path: of the file or folder.
@@ -28,16 +35,24 @@ class Predictor:
         preprocessing: how images become the pixels that the file takes: its own record, or that of the `report.json`
             beside it; None where neither is there.
         input_shape: (B, H, W, channels); B is None where the file takes any number of images.
+        row_shape: (..., K) of what it says about an image: all outputs side by side, in the order of their names.
+        task_name: what the model was trained for, as the file says or the `report.json` beside it; None where neither
+            does and the outputs are no single row.
+        task_options: the settings of that task.
     """
 
     path: Path
     class_names: tuple[str, ...]
     preprocessing: Preprocessing | None
     input_shape: tuple[int | None, int, int, int]
+    row_shape: tuple[int, ...]
     _call: Callable[[np.ndarray], np.ndarray] = field(repr=False)
+    task_name: str | None = None
+    task_options: Mapping[str, object] = field(default_factory=dict)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        """Class probabilities (n, C), float32.
+        """What the file gives, float32 (n, ..., K): class probabilities (n, C) of a classifier, (n, H, W, C) of a
+        segmenter, boxes and scores (n, A, 4 + C) of a detector.
 
         Args:
             images: pixels 0..255 in the file's size, (n, H, W, channels), whole numbers or floats.
@@ -53,7 +68,7 @@ class Predictor:
                 f"not {images.dtype} of the shape {images.shape}: predict_files resizes image files."
             )
         batch = self.input_shape[0]
-        rows = [np.zeros((0, len(self.class_names)), "float32")]
+        rows = [np.zeros((0, *self.row_shape), "float32")]
         for start in range(0, len(images), batch or DYNAMIC_BATCH):
             part = images[start : start + (batch or DYNAMIC_BATCH)]
             missing = (batch or len(part)) - len(part)
@@ -62,7 +77,7 @@ class Predictor:
         return np.concatenate(rows)
 
     def predict_files(self, paths: Sequence[str | os.PathLike]) -> np.ndarray:
-        """Class probabilities (n, C) of image files, decoded, resized and cropped as the record says.
+        """The same, of image files: decoded, resized and cropped as the record says.
 
         Needs TensorFlow.
 
@@ -83,6 +98,26 @@ class Predictor:
                 reason = "is missing" if isinstance(error, tf.errors.NotFoundError) else "cannot be read as an image"
                 raise InputError(f"{path} {reason}: give JPEG, PNG, WebP, BMP or GIF files.") from error
         return self.predict(images)
+
+    @property
+    def task(self) -> Task:
+        """The task, which knows what the outputs mean; needs TensorFlow.
+
+        Raises:
+            InputError: nothing says what the model was trained for.
+        """
+        from keras_vit.tasks import make_task
+
+        if self.task_name is None:
+            raise InputError(
+                f"{self.path} does not say what it was trained for: keep the report.json of its export beside it, or "
+                "call predict with pixels."
+            )
+        return make_task(self.task_name, self.class_names, self.task_options)
+
+    def outputs(self, images: np.ndarray) -> np.ndarray:
+        """What the Keras model would give for pixels (n, H, W, channels); needs TensorFlow."""
+        return self.task.of_file(self.predict(images))
 
     def record(self) -> Preprocessing:
         """The preprocessing record.
@@ -118,7 +153,7 @@ def load(path: str | os.PathLike, *, threads: int | None = None) -> Predictor:
         threads: of the runtime; None takes the machine's cores, at most 4. A SavedModel runs on TensorFlow's own.
 
     Raises:
-        InputError: the file is missing, damaged or no exported classifier, its runtime is not installed, or the labels
+        InputError: the file is missing, damaged or no exported model, its runtime is not installed, or the labels
             or the record beside it do not fit it.
     """
     path = Path(path)
@@ -142,13 +177,17 @@ def load(path: str | os.PathLike, *, threads: int | None = None) -> Predictor:
             f"There are {len(names)} class names for the {opened.num_classes} classes of {path}: "
             "put its own labels.txt beside it."
         )
-    record = opened.preprocessing or _record_beside(path)
+    told = opened.task or (len(opened.row_shape) == 1 and CLASSIFICATION)
+    beside = {} if opened.preprocessing and told else _source_beside(path)
+    record = opened.preprocessing or beside.get("preprocessing")
     if record and (*record.image_size, record.channels) != opened.input_shape[1:]:
         raise InputError(
             f"{path} takes images of {opened.input_shape[1:]}, but its preprocessing record is for "
             f"{(*record.image_size, record.channels)}: put its own report.json beside it."
         )
-    return Predictor(path, names, record, opened.input_shape, opened.call)
+    task = opened.task or beside.get("task") or told
+    task = {"task_name": task["name"], "task_options": task["options"]} if task else {}
+    return Predictor(path, names, record, opened.input_shape, opened.row_shape, opened.call, **task)
 
 
 def _labels_beside(path: Path) -> tuple[str, ...]:
@@ -156,11 +195,13 @@ def _labels_beside(path: Path) -> tuple[str, ...]:
     return tuple(labels.read_text(encoding="utf-8").splitlines()) if labels.is_file() else ()
 
 
-def _record_beside(path: Path) -> Preprocessing | None:
+def _source_beside(path: Path) -> dict:
+    """`preprocessing` and `task` as the export's report beside a file tells them; nothing where there is none."""
     report = path.with_name("report.json")
     if not report.is_file():
-        return None
+        return {}
     try:
-        return Preprocessing(**json.loads(report.read_text(encoding="utf-8"))["source"]["preprocessing"])
+        source = json.loads(report.read_text(encoding="utf-8"))["source"]
+        return {"preprocessing": Preprocessing(**source["preprocessing"]), "task": source.get("task")}
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{report} is no report of an export ({error}): export again, or remove it.") from error

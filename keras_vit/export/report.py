@@ -15,6 +15,7 @@ from rich.table import Table
 
 from keras_vit.export.verify import Reference
 from keras_vit.preprocessing import Preprocessing
+from keras_vit.tasks.task import describe_task
 from keras_vit.version import __version__
 
 METRICS = {"top1": "top-1", "miou": "mIoU", "ap": "AP"}
@@ -37,9 +38,10 @@ def source_entry(model: keras.Model, preprocessing: Preprocessing, reference: Re
         "parameters": model.count_params(),
         "precision": _precision(model),
         "preprocessing": preprocessing.to_dict(),
-        "metric_name": reference.metric.name,
+        "task": describe_task(reference.task),
+        "metric_name": reference.task.metric,
         "metric": reference.score,
-        "images": len(reference.labels),
+        "images": len(reference.examples),
         "device": "cpu",
         "processor": _processor(),
         "threads": threads,

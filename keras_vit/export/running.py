@@ -20,14 +20,15 @@ class Results:
     """What a program of `runners/` found.
 
     Attributes:
-        probabilities: signature -> (n, C).
+        outputs: signature -> (n, ..., K) float32, read from disk as they are looked at: all outputs side by side, in
+            the order of their names.
         latency_ms: signature -> times of its calls, each of one image or of the file's own static batch.
         load_ms: until the file was ready to be called.
         peak_memory_bytes: what loading and the first calls needed above the bare runtime; None where the system does
             not tell.
     """
 
-    probabilities: dict[str, np.ndarray]
+    outputs: dict[str, np.ndarray]
     latency_ms: dict[str, np.ndarray]
     load_ms: float
     peak_memory_bytes: int | None
@@ -68,10 +69,10 @@ def run_file(
             remedy="a file that does not run in its own runtime is not shipped; its log says why.",
         )
     with np.load(results) as stored:
-        names = [key.removesuffix(".probabilities") for key in stored if key.endswith(".probabilities")]
+        names = [key.removesuffix(".latency_ms") for key in stored if key.endswith(".latency_ms")]
         peak = float(stored["peak_memory_bytes"])
         found = Results(
-            probabilities={name: stored[f"{name}.probabilities"] for name in names},
+            outputs={name: _taken(results.with_suffix(f".{name}.npy")) for name in names},
             latency_ms={name: stored[f"{name}.latency_ms"] for name in names},
             load_ms=float(stored["load_ms"]),
             peak_memory_bytes=None if np.isnan(peak) else int(peak),
@@ -80,8 +81,8 @@ def run_file(
     return found
 
 
-def probabilities_of(path: Path, images: Path, threads: int, *, script: str = "run_tflite") -> np.ndarray:
-    """What a file makes of images, and no more: for a search that tries many files.
+def outputs_of(path: Path, images: Path, threads: int, *, script: str = "run_tflite") -> np.ndarray:
+    """What a file makes of images, and no more.
 
     Args:
         path: of the file.
@@ -90,9 +91,16 @@ def probabilities_of(path: Path, images: Path, threads: int, *, script: str = "r
         script: of `runners/`, without its ending.
 
     Returns:
-        (n, C) float32.
+        (n, ..., K) float32.
 
     Raises:
         ExportFailed: see `run_file`.
     """
-    return run_file(path, script, {"images": images}, threads=threads).probabilities[MODEL_ALONE]
+    return run_file(path, script, {"images": images}, threads=threads).outputs[MODEL_ALONE]
+
+
+def _taken(path: Path) -> np.ndarray:
+    """An array on disk, whose file goes when nobody looks at it any longer."""
+    array = np.load(path, mmap_mode="r")
+    path.unlink()
+    return array

@@ -1,12 +1,13 @@
 """The search for the fastest file whose accuracy holds a budget.
 
-Choices are made on the calibration images by how far a file's probabilities are from the float model's (KL); only what
-looks good there is run on the validation images, where the budget is. In the order of what is tried:
+Choices are made on the calibration images by how far a file's outputs are from the float model's (`Task.divergence`, KL
+for probabilities); only what looks good there is run on the validation images, where the budget is. In the order of
+what is tried:
 
 1. everything in 8-bit integers: as it is, equalised, with ranges clipped in several ways;
 2. the groups of operators that lose most, one after the other in higher precision, until the budget holds;
 3. 8-bit weights with activations quantised while running, where integers from end to end are not asked for;
-4. the best of these with fewer and fewer tokens.
+4. the best of these with fewer and fewer tokens, where the head does not need each in its place.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 
 from keras_vit.export.comparison import divergence
 from keras_vit.export.graph import Network
+from keras_vit.export.graph.network import Tail
 from keras_vit.export.material import INTEGER_FORM, Form, Material
 from keras_vit.export.progress import Advance
 from keras_vit.export.quantize import DYNAMIC, INTEGER, Policy, Rule, operators
@@ -55,7 +57,7 @@ class Trial:
         name: what it is.
         form, policy: how it is made.
         file: where it lies.
-        kl: mean KL divergence from the float model on the calibration images.
+        kl: mean divergence from the float model on the calibration images.
         latency_ms: its fastest call there: files are compared, and other work on the machine only makes calls slower.
         metric: on the validation images; None where it was not run there.
         kept: whether it is what the search found.
@@ -102,7 +104,7 @@ class Search:
         self.goal = goal
         self.advance = advance
         self.trials: list[Trial] = []
-        self.truth = self._run(material.float_tflite(), material.calibration_images)[0]
+        self.truth, _ = self._run(material.float_tflite(), material.calibration_images)
 
     def run(self) -> Trial:
         """The fastest file that holds the budget; where none does, the most accurate one.
@@ -115,7 +117,7 @@ class Search:
             found.append(self._judged(self._best_dynamic()))
         holding = [trial for trial in found if self._holds(trial)]
         best = min(holding, key=lambda t: t.latency_ms) if holding else max(found, key=lambda t: t.metric)
-        if holding:
+        if holding and not isinstance(self.material.network.head, Tail):
             best = self._with_fewer_tokens(best)
         best.kept = True
         return best
@@ -181,7 +183,8 @@ class Search:
         path = self.material.folder / f"trial_{len(self.trials)}.tflite"
         self.material.quantise(path, policy, form)
         outputs, latency = self._run(path, self.material.calibration_images)
-        trial = Trial(name, form, policy, path, divergence(self.truth, outputs), latency)
+        distance = divergence(outputs, self.truth, self.material.task)
+        trial = Trial(name, form, policy, path, distance, latency)
         self.trials.append(trial)
         if self.advance:
             groups = len(self.material.network.blocks) + 6
@@ -191,7 +194,7 @@ class Search:
     def _judged(self, trial: Trial) -> Trial:
         """Runs a file on the validation images."""
         outputs, _ = self._run(trial.file, self.reference.inputs["images"])
-        trial.metric = self.reference.metric.score(outputs, self.reference.labels)
+        trial.metric = self.reference.score_of(outputs)
         return trial
 
     def _holds(self, trial: Trial) -> bool:
@@ -199,7 +202,7 @@ class Search:
 
     def _run(self, path: Path, images: Path) -> tuple[np.ndarray, float]:
         results = run_file(path, "run_tflite", {"images": images}, threads=self.material.threads)
-        return results.probabilities[MODEL_ALONE], float(results.latency_ms[MODEL_ALONE].min())
+        return results.outputs[MODEL_ALONE], float(results.latency_ms[MODEL_ALONE].min())
 
 
 def merging_schedule(network: Network, share: float) -> tuple[int, ...]:

@@ -24,7 +24,9 @@ from keras_vit.export.page import write_page
 from keras_vit.export.report import source_entry
 from keras_vit.export.search import GOALS, Search
 from keras_vit.export.staging import publish, stage, staging
-from keras_vit.export.verify import make_reference, spread
+from keras_vit.export.verify import affordable, make_reference, spread
+from keras_vit.tasks.classification import Classification
+from keras_vit.tasks.task import Task, describe_task
 from keras_vit.version import __version__
 
 DEFAULT_FORMATS = ("saved_model", "tflite", "tflite-int8-dynamic")
@@ -34,8 +36,9 @@ def export(
     model: keras.Model,
     out: str | os.PathLike,
     *,
-    class_names: Sequence[str],
     validation: Examples,
+    class_names: Sequence[str] = (),
+    task: Task | None = None,
     formats: str | Sequence[str] = DEFAULT_FORMATS,
     auto: str | None = None,
     allow_drop: bool = False,
@@ -48,18 +51,19 @@ def export(
     threads: int | None = None,
     progress: bool = True,
 ) -> dict:
-    """Writes a classifier in every format asked for, runs each file in its own runtime and compares it with the model.
+    """Writes a model in every format asked for, runs each file in its own runtime and compares it with the model.
 
-    Files take pixels 0..255 and give probabilities: the normalisation and the softmax are inside. Artefacts appear in
-    `out` when all of them have been made and measured; until then nothing there changes. An artefact that misses its
-    tolerance is deleted, also one of an earlier export.
+    Files take pixels 0..255 and give what their task ships (`Task.shipped`), a classifier's probabilities: the
+    normalisation and the softmax are inside. Artefacts appear in `out` when all of them have been made and measured;
+    until then nothing there changes. An artefact that misses its tolerance is deleted, also one of an earlier export.
 
     Args:
-        model: a classifier of this package, pixels (B, H, W, channels) -> logits (B, C).
+        model: of this package, pixels (B, H, W, channels) -> its task's outputs, logits (B, C) of a classifier.
         out: folder; made when it is missing. Gets the artefacts, `labels.txt` (one class a line), and `report.json`
             and `report.html`, which describe this call's artefacts.
-        class_names: C names.
         validation: labelled images that the files are judged on.
+        class_names: C names of a classifier.
+        task: what the model was trained for, if not classification; it knows its names itself.
         formats: names of the table `FORMATS`.
         auto: also search for the fastest quantised file that holds `max_drop`, `model_auto.tflite`: `"fast"` whatever
             it is, `"integer"` of integers wherever TFLite has kernels for them. It takes minutes; what was tried is
@@ -67,11 +71,12 @@ def export(
         allow_drop: keep artefacts that miss their tolerance, marked `"ok": false`.
         calibration: images that quantisers look at, from the training split: they must not be those that the files
             are judged on. At most `CALIBRATION_IMAGES` are used, evenly spaced. Only integer formats need them.
-        max_error: largest error of any probability in a float file.
-        max_drop: accuracy that a quantised file may lose, in points.
+        max_error: largest error of any probability in a float file; other outputs have units of their own, see
+            `Task.parts`.
+        max_drop: what a quantised file may lose of the task's metric, in points.
         description: of the model, for the metadata of its files.
         license: of its weights, likewise.
-        limit: at most so many images, evenly spaced over the validation set.
+        limit: at most so many images, evenly spaced over the validation set; fewer where their outputs are very large.
         threads: of the runtimes while measuring; None takes the machine's cores, at most 4.
         progress: print a line a stage.
 
@@ -95,7 +100,8 @@ def export(
             "Integer formats need images to measure their ranges on: give calibration images from the training split."
         )
     preprocessing = preprocessing_of(model)
-    _check_classes(model, class_names, validation)
+    task = task or Classification(tuple(class_names))
+    _check(model, task, validation)
     if limit < 1:
         raise InputError(f"limit is the number of images to compare on, at least 1, not {limit}.")
     threads = threads or min(4, os.cpu_count() or 1)
@@ -105,9 +111,11 @@ def export(
 
     with staging(out) as folder:
         with stage(console, "source model on validation images") as advance:
-            reference = make_reference(model, spread(validation, limit), preprocessing, folder, progress=advance)
-        material = Material(model, class_names, preprocessing, folder, calibration, threads)
-        guard = Guard(reference, max_error, max_drop / 100, threads, console, allow_drop)
+            judged = spread(validation, min(limit, affordable(model)))
+            reference = make_reference(model, judged, preprocessing, folder, task, progress=advance)
+        material = Material(model, task, preprocessing, folder, calibration, threads)
+        pictures = folder / "pictures"
+        guard = Guard(reference, max_error, max_drop / 100, threads, console, allow_drop, pictures)
         artifacts, search = [], None
         for name in names:
             row = FORMATS[name]
@@ -125,8 +133,9 @@ def export(
         report = {"source": source_entry(model, preprocessing, reference, threads), "artifacts": artifacts}
         if search:
             report["search"] = [trial.entry() for trial in search.trials]
-        write_page(report, folder, class_names=class_names, images=np.load(reference.inputs["images"], mmap_mode="r"))
-        publish(report, class_names, folder, out)
+        images = np.load(reference.inputs["images"], mmap_mode="r")
+        write_page(report, folder, class_names=task.class_names, images=images, pictures=pictures)
+        publish(report, task.class_names, folder, out)
     missed = [f"{entry['file']}: {miss}" for entry in artifacts for miss in entry["misses"]]
     if missed and not allow_drop:
         raise ExportMissed(
@@ -140,32 +149,24 @@ def export(
 def _describe(path: Path, material: Material, *, license: str, description: str) -> None:
     """Puts what phone SDKs want to know of a TFLite file into it."""
     if path.suffix == ".tflite":
+        task = describe_task(material.task)
         add_metadata(
             path,
             name=material.model.name,
-            class_names=material.class_names,
+            class_names=material.task.class_names,
             preprocessing=material.preprocessing,
-            description=description or f"{material.model.name}, {len(material.class_names)} classes",
+            description=description or f"{material.model.name}, {len(material.task.class_names)} classes",
             version=__version__,
             license=license,
+            task=task["name"],
+            options=task["options"],
         )
 
 
-def _check_classes(model: keras.Model, class_names: Sequence[str], validation: Examples) -> None:
-    classes = model.output_shape[-1]
-    if len(model.output_shape) != 2 or "head" not in {layer.name for layer in model.layers}:
-        raise InputError(f"The model {model.name!r} gives no class logits: export one built with num_classes above 0.")
-    if len(class_names) != classes:
-        raise InputError(
-            f"There are {len(class_names)} class names for a model of {classes} classes: give one name a class."
-        )
-    broken = [name for name in class_names if len(name.splitlines()) != 1]
+def _check(model: keras.Model, task: Task, validation: Examples) -> None:
+    broken = [name for name in task.class_names if len(name.splitlines()) != 1]
     if broken:
         raise InputError(f"The class name {broken[0]!r} does not fit on one line of labels.txt: rename the class.")
+    task.check(model, validation)
     if len(validation) == 0:
         raise InputError("There are no validation images to compare the exported files on: give at least one.")
-    if validation.labels.max() >= classes:
-        raise InputError(
-            f"The validation images have the label {validation.labels.max()}, but the model has {classes} classes, "
-            "counted from 0: give images labelled like those it was trained on."
-        )

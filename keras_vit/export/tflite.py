@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from keras_vit.export.errors import ExportFailed
-from keras_vit.export.graph import OUTPUT, ExportGraph
+from keras_vit.export.graph import ExportGraph, named
 from keras_vit.export.inspect import obstacles
 from keras_vit.export.process import RUNNERS, run_script
 
@@ -16,7 +16,7 @@ WEIGHTS = ("float32", "float16")
 
 
 def write_tflite(graph: ExportGraph, path: Path, *, weights: str = "float32") -> None:
-    """Converts to a `.tflite` file with the signature `image` (1, H, W, channels) float32 -> `probabilities` (1, C).
+    """Converts to a `.tflite` file with the signature `image` (1, H, W, channels) float32 -> the graph's outputs.
 
     The batch is static: with an unknown one the converter fills the graph with shape arithmetic that delegates refuse.
     The converter leaks memory and can abort, so it works in a process of its own.
@@ -33,7 +33,7 @@ def write_tflite(graph: ExportGraph, path: Path, *, weights: str = "float32") ->
 
     @tf.function(input_signature=[tf.TensorSpec(graph.input_shape, tf.float32, name="image")])
     def serve(image):
-        return {OUTPUT: graph(image)}
+        return named(graph(image))
 
     module = tf.Module()
     module.graph, module.serve = graph, serve

@@ -136,12 +136,13 @@ def write_ours_reduced_dynamic(job: argparse.Namespace) -> None:
 def _material(job: argparse.Namespace):
     import keras_vit
     from keras_vit.export.material import Material
+    from keras_vit.tasks import Classification
 
     model = source_model(job)
     with tempfile.TemporaryDirectory(dir=job.out.parent) as folder:
         yield Material(
             model=model,
-            class_names=[f"class {index}" for index in range(1000)],
+            task=Classification(tuple(f"class {index}" for index in range(1000))),
             preprocessing=keras_vit.preprocessing_of(model),
             folder=Path(folder),
             calibration=calibration_photos(job) if job.calibration else None,

@@ -18,7 +18,7 @@ from keras_vit.export.graph import ExportGraph, optimise, read
 from keras_vit.export.graph.equalise import equalise, observe
 from keras_vit.export.inspect import obstacles
 from keras_vit.export.quantize import DYNAMIC, INTEGER, collect, float_operators, quantize
-from keras_vit.export.running import probabilities_of
+from keras_vit.export.running import outputs_of
 from keras_vit.export.tflite import write_tflite
 from keras_vit.variants import FAMILIES
 
@@ -106,7 +106,7 @@ def run(model: Path, pixels: np.ndarray, names) -> dict[str, np.ndarray]:
     """Architecture -> probabilities of a file of all graphs in LiteRT."""
     images = model.with_name("images.npy")
     np.save(images, pixels)
-    probabilities = probabilities_of(model, images, 2)
+    probabilities = outputs_of(model, images, 2)
     return dict(zip(names, np.split(probabilities, len(names), axis=1), strict=True))
 
 

@@ -11,7 +11,7 @@ from keras_vit.export.graph import ExportGraph, optimise, read
 from keras_vit.export.graph.equalise import equalise, observe
 from keras_vit.export.inspect import obstacles
 from keras_vit.export.quantize import DYNAMIC, INTEGER, collect, quantize
-from keras_vit.export.running import probabilities_of
+from keras_vit.export.running import outputs_of
 from keras_vit.export.tflite import write_tflite
 from keras_vit.variants import FAMILIES
 
@@ -68,5 +68,5 @@ def test_the_smallest_of_a_family(name, tmp_path):
     for kind, error in (("float", 1e-4), ("dynamic", 0.03), ("integer", 0.15)):
         path = tmp_path / f"{kind}.tflite"
         assert obstacles(path) == []
-        found = probabilities_of(path, tmp_path / "judged.npy", 2)
+        found = outputs_of(path, tmp_path / "judged.npy", 2)
         assert np.abs(found - expected).mean() < error, kind

@@ -210,7 +210,7 @@ class TestWrongInput:
             ir_version=9,
         )
         onnx.save(model, tmp_path / "other.onnx")
-        with pytest.raises(InputError, match=r"other.onnx is no exported classifier: it takes \[\(3,\)\]"):
+        with pytest.raises(InputError, match=r"other.onnx is no exported model: it takes \[\(3,\)\]"):
             load(tmp_path / "other.onnx")
 
 

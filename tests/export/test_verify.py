@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from export_helpers import CLASS_NAMES
-from tiny_files import COUNT, PIXELS, classify, convert, exact, reference_in
+from tiny_files import COUNT, PIXELS, TASK, classify, convert, exact, reference_in
 
 import keras_vit
-from keras_vit.export.comparison import TOP1, Metric, compare, disagreements, divergence
+from keras_vit.export.comparison import compare, disagreements, divergence
 from keras_vit.export.errors import ExportFailed
 from keras_vit.export.process import run_script
 from keras_vit.export.progress import following
-from keras_vit.export.running import probabilities_of, run_file
-from keras_vit.export.verify import make_reference, measure, spread
+from keras_vit.export.running import outputs_of, run_file
+from keras_vit.export.verify import affordable, make_reference, measure, spread
+from keras_vit.tasks import Classification, Segmentation
 
 
 @pytest.fixture
@@ -25,44 +26,50 @@ def reference(tmp_path):
 
 def test_divergence():
     p, q = np.array([[0.5, 0.5], [1.0, 0.0]]), np.array([[0.25, 0.75], [1.0, 0.0]])
-    assert divergence(p, q) == pytest.approx((0.5 * np.log(2) + 0.5 * np.log(2 / 3)) / 2)
-    assert divergence(p, p) == 0
+    assert divergence(q, p, TASK) == pytest.approx((0.5 * np.log(2) + 0.5 * np.log(2 / 3)) / 2)
+    assert divergence(p, p, TASK) == 0
     # An int8 output of 0 counts as a millionth.
-    assert divergence(np.array([[0.5, 0.5]]), np.array([[1.0, 0.0]])) == pytest.approx(
+    assert divergence(np.array([[1.0, 0.0]]), np.array([[0.5, 0.5]]), TASK) == pytest.approx(
         0.5 * np.log(0.5) + 0.5 * np.log(0.5e6), rel=1e-4
     )
 
 
 def test_compare():
     source = np.array([[0.6, 0.4], [0.2, 0.8]])
-    found = compare(np.array([[0.5, 0.4], [0.9, 0.1]]), source, np.array([0, 0]), TOP1)
-    assert found["max_error"] == pytest.approx(0.7)
+    found = compare(np.array([[0.5, 0.4], [0.9, 0.1]]), source, TASK).figures()
+    assert found["max_error"] == found["errors"]["probabilities"] == pytest.approx(0.7)
     assert found["mean_error"] == pytest.approx((0.1 + 0 + 0.7 + 0.7) / 4)
-    assert (found["agreement"], found["metric"]) == (0.5, 1.0)
-    broken = compare(np.array([[np.nan, 0.4], [0.2, 0.8]]), source, np.array([0, 1]), TOP1)
+    assert found["agreement"] == 0.5
+    broken = compare(np.array([[np.nan, 0.4], [0.2, 0.8]]), source, TASK).figures()
     assert (broken["max_error"], broken["mean_error"], broken["kl"]) == (None, None, None)
+    assert broken["errors"] == {"probabilities": None}
 
 
-def test_another_task_brings_its_own_metric():
-    worst = Metric("worst", lambda outputs, labels: float((outputs.argmax(-1) == labels).mean((1, 2)).min()))
-    outputs = np.eye(2)[np.array([[[0, 1], [1, 1]], [[0, 0], [0, 0]]])]
-    found = compare(outputs, outputs, np.array([[[0, 1], [1, 0]], [[0, 0], [0, 0]]]), worst)
-    assert (found["metric"], found["agreement"], found["kl"]) == (0.75, 1.0, 0.0)
+def test_of_a_segmenter_pixels_agree():
+    classes = np.array([[[0, 1], [1, 1]], [[0, 0], [0, 0]]])
+    outputs = np.eye(2)[classes]
+    other = outputs.copy()
+    other[0, 0, 0] = [0, 1]
+    found = compare(other, outputs, Segmentation(("a", "b")))
+    assert found.figures()["agreement"] == 7 / 8
+    assert found.shares.tolist() == [0.75, 1.0]
 
 
 def test_the_most_decided_disagreements_come_first():
     source = np.array([[0.6, 0.3, 0.1], [0.2, 0.7, 0.1], [0.5, 0.4, 0.1], [0.9, 0.1, 0.0]])
     outputs = np.array([[0.4, 0.5, 0.1], [0.2, 0.7, 0.1], [0.1, 0.1, 0.8], [np.nan, 1.0, 0.0]])
-    found = disagreements(outputs[:3], source[:3], np.array([0, 1, 2]), ["a/x.jpg", "y", "z"])
+    compared = compare(outputs, source, TASK)
+    found = disagreements(compared, outputs, source, np.array([0, 1, 2, 0]), ["a/x.jpg", "y", "z", "w"], TASK)
     assert [entry["index"] for entry in found] == [2, 0]
     assert found[1] == {
         "index": 0,
         "image": "x.jpg",
         "label": 0,
+        "agreement": 0.0,
         "source": [[0, 0.6], [1, 0.3], [2, 0.1]],
         "file": [[1, 0.5], [0, 0.4], [2, 0.1]],
     }
-    assert len(disagreements(outputs[:3], source[:3], np.array([0, 1, 2]), ["x", "y", "z"], most=1)) == 1
+    assert len(disagreements(compared, outputs, source, np.zeros(4, int), list("xyzw"), TASK, most=1)) == 1
 
 
 def test_measure(reference, tmp_path):
@@ -95,22 +102,22 @@ def test_images_that_a_file_sees_differently_are_told(reference, tmp_path):
     path = convert(tmp_path / "model.tflite", function=crippled)
     entry = measure(path, "run_tflite", ("images",), reference, threads=1)
     expected = exact(PIXELS * np.array([1, 1, 0]))
-    changed = np.flatnonzero(expected.argmax(-1) != reference.probabilities.argmax(-1))
+    changed = np.flatnonzero(expected.argmax(-1) != reference.outputs.argmax(-1))
     assert 0 < len(changed) < COUNT
     assert entry["disagreeing"] == changed.tolist()
     assert entry["agreement"] == pytest.approx(1 - len(changed) / COUNT)
     for told in entry["disagreements"]:
         assert told["image"] == f"{told['index']}.jpg"
         assert told["file"][0][0] == expected[told["index"]].argmax()
-        assert told["source"][0][0] == reference.probabilities[told["index"]].argmax()
+        assert told["source"][0][0] == reference.outputs[told["index"]].argmax()
 
 
 @pytest.mark.parametrize("interface", [tf.uint8, tf.int8])
 def test_quantised_ends_are_converted_by_their_own_scale(interface, reference, tmp_path):
     path = convert(tmp_path / "model.tflite", interface=interface)
-    found = probabilities_of(path, reference.inputs["images"], 1)
+    found = outputs_of(path, reference.inputs["images"], 1)
     assert found.dtype == np.float32
-    np.testing.assert_allclose(found, reference.probabilities, atol=0.04)
+    np.testing.assert_allclose(found, reference.outputs, atol=0.04)
     # Steps of 1 / 256: the output is an integer of the file's scale.
     np.testing.assert_allclose(found * 256, np.round(found * 256), atol=1e-3)
 
@@ -118,14 +125,14 @@ def test_quantised_ends_are_converted_by_their_own_scale(interface, reference, t
 def test_a_static_batch_is_filled_up(reference, tmp_path):
     path = convert(tmp_path / "model.tflite", batch=4)
     results = run_file(path, "run_tflite", reference.inputs, threads=1)
-    np.testing.assert_allclose(results.probabilities["serving_default"], reference.probabilities, atol=1e-5)
+    np.testing.assert_allclose(results.outputs["serving_default"], reference.outputs, atol=1e-5)
     assert len(results.latency_ms["serving_default"]) == 6
 
 
 def test_only_the_first_images(reference, tmp_path):
     path = convert(tmp_path / "model.tflite")
     results = run_file(path, "run_tflite", reference.inputs, threads=1, first=5)
-    np.testing.assert_allclose(results.probabilities["serving_default"], reference.probabilities[:5], atol=1e-5)
+    np.testing.assert_allclose(results.outputs["serving_default"], reference.outputs[:5], atol=1e-5)
 
 
 def test_peak_memory_is_that_of_the_file(reference, tmp_path):
@@ -176,14 +183,20 @@ def test_reference(model, examples, tmp_path):
     assert len(few) == 10
     assert spread(examples, 1000) is examples
     preprocessing = keras_vit.preprocessing_of(model)
-    found = make_reference(model, few, preprocessing, tmp_path, progress=lambda *counts: seen.append(counts))
+    task = Classification(tuple(CLASS_NAMES))
+    found = make_reference(model, few, preprocessing, tmp_path, task, progress=lambda *counts: seen.append(counts))
     assert seen[-1] == (10, 10)
-    assert (found.metric, found.score) == (TOP1, 1.0)
-    assert found.names == few.names
+    assert (found.task, found.examples, found.score) == (task, few, 1.0)
     stored = np.load(found.inputs["images"])
     expected = keras.ops.softmax(model(stored.astype("float32")))
-    assert found.probabilities.shape == (10, len(CLASS_NAMES))
-    np.testing.assert_allclose(found.probabilities, expected, atol=1e-5)
+    assert found.outputs.shape == (10, len(CLASS_NAMES))
+    np.testing.assert_allclose(found.outputs, expected, atol=1e-5)
     encoded = np.load(found.inputs["encoded"])
     assert encoded["data"][: encoded["offsets"][1]].tobytes() == few.raw(0)
-    assert {file.name for file in tmp_path.iterdir()} == {"encoded.npz", "images.npy"}
+    assert {file.name for file in tmp_path.iterdir()} == {"encoded.npz", "images.npy", "outputs.npy"}
+
+
+def test_so_many_images_are_compared_as_their_outputs_have_room():
+    model = keras_vit.build("vit_mu16", task="segmentation", num_classes=150, image_size=512)
+    assert 20 < affordable(model) < 30
+    assert affordable(keras_vit.build("vit_mu16", num_classes=10, image_size=32)) > 1e6

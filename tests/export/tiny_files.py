@@ -5,8 +5,12 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from keras_vit.export.comparison import TOP1
+from keras_vit import Preprocessing
+from keras_vit.data import Examples
 from keras_vit.export.verify import Reference
+from keras_vit.tasks import Classification
+
+TASK = Classification(tuple("abcde"))
 
 SHAPE = (4, 6, 3)
 COUNT = 21
@@ -47,5 +51,7 @@ def reference_in(folder):
     source = exact(PIXELS)
     labels = source.argmax(-1)
     labels[:3] = (labels[:3] + 1) % 5
-    names = [f"/photos/{index}.jpg" for index in range(COUNT)]
-    return Reference(labels, source, TOP1, TOP1.score(source, labels), names, {"images": folder / "images.npy"})
+    examples = Examples(labels=labels, paths=[f"/photos/{index}.jpg" for index in range(COUNT)])
+    record = Preprocessing(SHAPE[:2])
+    score = TASK.score(source, examples, record)
+    return Reference(TASK, examples, record, source, score, {"images": folder / "images.npy"})

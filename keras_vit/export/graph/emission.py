@@ -7,19 +7,24 @@ static: delegates refuse anything else.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import tensorflow as tf
 
 from keras_vit.export.graph.attention import attend
 from keras_vit.export.graph.head import classify
-from keras_vit.export.graph.network import Block, Network
+from keras_vit.export.graph.network import NORMALISED, Block, Network, Norm, Tail
 from keras_vit.export.graph.tokens import Tokens
 from keras_vit.export.graph.writer import Writer
 from keras_vit.layers.token_merging import merge_tokens
 
 OUTPUT = "probabilities"
-"""Name of the one output of every exported file."""
+"""Name of a file's one output, where its graph does not name them."""
+
+Finish = Callable[[tf.Tensor], dict[str, tf.Tensor]]
+"""From a model's outputs to those of a file, by name."""
 
 
 class ExportGraph(Writer):
@@ -30,34 +35,71 @@ class ExportGraph(Writer):
         batch: number of images in every call, or None for any number.
         integer: the writing that suits integer kernels: attention as plain products a head, where delegates have no
             integer kernels for batched ones, and the variance of a normalisation as a product. Needs a batch of 1.
-        softmax: give probabilities instead of logits.
+        softmax: give probabilities of the last axis instead of logits.
+        finish: what is made of the model's outputs, in place of a softmax.
 
-    Shapes: float32 (B, H, W, channels), pixels 0..255 -> (B, C).
+    Shapes: float32 (B, H, W, channels), pixels 0..255 -> what the model gives, (B, C) for a classifier; by name where
+    `finish` names it.
     """
 
-    def __init__(self, network: Network, *, batch: int | None = None, integer: bool = False, softmax: bool = True):
+    def __init__(
+        self,
+        network: Network,
+        *,
+        batch: int | None = None,
+        integer: bool = False,
+        softmax: bool = True,
+        finish: Finish | None = None,
+    ):
         super().__init__(network.name, integer=integer)
         if integer and batch != 1:
             raise ValueError(f"The writing for integer kernels takes one image at a time, not a batch of {batch}.")
         self.network = network
         self.softmax = softmax
+        self.finish = finish
         self.input_shape = (batch, *network.image_size, network.channels)
-        self.output_shape = (batch, len(network.head.linear.bias))
+        if isinstance(network.head, Tail):
+            # What a module does not hold is not stored with it.
+            self._layers_variables = network.head.variables
 
-    def __call__(self, image: tf.Tensor) -> tf.Tensor:
-        """(B, H, W, channels) -> (B, C)."""
-        tokens = self._embed(image)
+    def __call__(self, image: tf.Tensor) -> tf.Tensor | dict[str, tf.Tensor]:
+        """(B, H, W, channels) -> the outputs."""
+        head, tokens = self.network.head, self._embed(image)
+        blocks = []
         for index, block in enumerate(self.network.blocks):
             with self.scope(f"block_{index}"):
                 tokens = self._block(tokens, block)
+            blocks.append(tokens)
         with self.scope("head"):
-            logits = classify(self, tokens, self.network.head, self.network.prefix)
-        return tf.nn.softmax(logits, name=OUTPUT) if self.softmax else logits
+            if isinstance(head, Tail):
+                outputs = self._tail(blocks, head)
+            else:
+                outputs = classify(self, tokens, head, self.network.prefix)
+        if self.finish:
+            return self.finish(outputs)
+        return tf.nn.softmax(outputs, name=OUTPUT) if self.softmax else outputs
+
+    def _tail(self, blocks: list[Tokens], tail: Tail) -> tf.Tensor:
+        given = []
+        for index in tail.reads:
+            tokens = blocks[index]
+            normed = self.norm(tokens.values, "norm", tail.norm) if index == NORMALISED else None
+            given.append(tokens.unfolded(normed))
+        for index, (layer, norm) in enumerate(tail.inner):
+            layer.call = partial(self._inner_norm, norm, f"inner_{index}")
+        return tail.layers(given if len(given) > 1 else given[0], training=False)
+
+    def _inner_norm(self, norm: Norm, scope: str, x: tf.Tensor) -> tf.Tensor:
+        """What a layer inside the head normalises, (B, ..., D), written as all normalisations are."""
+        with self.scope(scope):
+            return tf.reshape(self.norm(tf.reshape(x, (-1, x.shape[-1])), "norm", norm), (-1, *x.shape[1:]))
 
     def _embed(self, image: tf.Tensor) -> Tokens:
         net = self.network
         width, images = net.start.shape[1], self.input_shape[0] or -1
         with self.scope("patch_embedding"):
+            if any(net.fill):
+                image = tf.pad(image, ((0, 0), (0, net.fill[0]), (0, net.fill[1]), (0, 0)))
             if net.patch > 1:
                 image = tf.nn.space_to_depth(image, net.patch)
             values = self.linear(tf.reshape(image, (-1, len(net.patches.kernel))), "projection", net.patches)

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vit.export.graph.emission import ExportGraph
-from keras_vit.export.graph.network import Attention, Block, Classifier, Linear, MapPooling, Network, Norm
+from keras_vit.export.graph.network import Attention, Block, Classifier, Linear, MapPooling, Network, Norm, Tail
 
 Ranges = dict[str, np.ndarray]
 """Path of a tensor -> largest absolute value of each of its channels (D,)."""
@@ -86,7 +86,12 @@ def stretch_stream(network: Network, ranges: Ranges) -> Network:
     Args:
         network: its stream centred and its normalisations without scale and shift.
         ranges: of the stream, at every normalisation that reads it.
+
+    Returns:
+        The network; as it was where its head reads the stream itself.
     """
+    if isinstance(network.head, Tail) and network.head.reads_stream:
+        return network
     paths = [f"block_{index}/{norm}" for index in range(len(network.blocks)) for norm in ("norm1", "norm2")]
     relative = [values / np.median(values) for values in (ranges[path] for path in paths)]
     stretch = np.maximum(np.mean(relative, axis=0), SMALLEST).astype("float32")
@@ -157,8 +162,10 @@ def _stretch_block(block: Block, stretch: np.ndarray) -> Block:
     )
 
 
-def _stretch_head(head: Classifier, stretch: np.ndarray) -> Classifier:
+def _stretch_head(head: Classifier | Tail, stretch: np.ndarray) -> Classifier | Tail:
     norm = replace(head.norm, stretch=stretch)
+    if isinstance(head, Tail):
+        return replace(head, norm=replace(norm, scale=norm.scale * stretch))
     if head.map is None:
         copies = head.tokens if head.pooling == "token" else 1
         return replace(head, norm=norm, linear=head.linear.of_stretched(np.tile(stretch, copies)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import keras
 import numpy as np
 
 
@@ -162,6 +163,38 @@ class Classifier:
     map: MapPooling | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Tail:
+    """Any other head: layers that are written as they are, with the tokens of some blocks given to them.
+
+    Attributes:
+        layers: from the tokens (B, N, D) of one block, or a list of those of several, to the model's outputs; float32.
+        reads: for each of its inputs the block that gives it, or `NORMALISED`.
+        norm: the last normalisation; None where nothing reads it.
+        inner: the normalisations inside the layers, which are written as all others are.
+    """
+
+    layers: keras.Model
+    reads: tuple[int, ...]
+    norm: Norm | None
+    inner: tuple[tuple[keras.layers.LayerNormalization, Norm], ...] = ()
+
+    @property
+    def variables(self) -> list:
+        """What the layers have learned, in the backend's own variables, without `inner`."""
+        described = {id(variable) for layer, _ in self.inner for variable in layer.variables}
+        return [variable.value for variable in self.layers.variables if id(variable) not in described]
+
+    @property
+    def reads_stream(self) -> bool:
+        """Whether it reads what blocks leave in the residual stream, which then has to stay as it was trained."""
+        return any(block != NORMALISED for block in self.reads)
+
+
+NORMALISED = -1
+"""In place of a block: the tokens of the last one, normalised."""
+
+
 @dataclass(frozen=True)
 class Network:
     """A Vision Transformer at one image size.
@@ -169,11 +202,12 @@ class Network:
     Attributes:
         name: of the architecture.
         image_size: (H, W) in pixels.
+        fill: pixels of value 0 that are added (at the bottom, at the right), so that patches cover the image.
         channels: of the images.
         patch: side of a patch in pixels.
         patches: patch * patch * channels -> D, of a patch's values in the order row, column, channel.
         start: (prefix + patches, D), added to the embedded patches behind `prefix` rows of zeros: class token,
-            registers and positions.
+            registers and positions, and what pixels of the mean colour instead of 0 would have added.
         prefix: tokens before the patches.
         patch_norm: of the embedded tokens, or None.
         centre: subtract each token's mean once, after `patch_norm`.
@@ -184,6 +218,7 @@ class Network:
 
     name: str
     image_size: tuple[int, int]
+    fill: tuple[int, int]
     channels: int
     patch: int
     patches: Linear
@@ -191,7 +226,7 @@ class Network:
     prefix: int
     patch_norm: Norm | None
     blocks: tuple[Block, ...]
-    head: Classifier
+    head: Classifier | Tail
     centre: bool = False
     shrink: np.ndarray | None = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import keras
@@ -9,6 +10,7 @@ import numpy as np
 
 from keras_vit.errors import InputError
 from keras_vit.export.graph.network import (
+    NORMALISED,
     Attention,
     Block,
     Classifier,
@@ -17,8 +19,10 @@ from keras_vit.export.graph.network import (
     Network,
     Norm,
     Perceptron,
+    Tail,
 )
 from keras_vit.export.graph.reduction import mean_head
+from keras_vit.export.graph.tail import in_trunk, read_tail
 from keras_vit.layers import (
     MLP,
     AttentionPooling,
@@ -26,63 +30,64 @@ from keras_vit.layers import (
     PatchEmbedding,
     PixelNormalization,
     PositionEmbedding,
-    PrefixTokens,
     SelfAttention,
     TokenPooling,
 )
 from keras_vit.preprocessing import Preprocessing
 
-KNOWN = (
-    keras.layers.InputLayer,
-    keras.layers.Dropout,
+CLASSIFIER = (
     keras.layers.LayerNormalization,
     keras.layers.Dense,
     keras.layers.Average,
-    PixelNormalization,
-    PatchEmbedding,
-    PrefixTokens,
-    PositionEmbedding,
-    EncoderBlock,
     TokenPooling,
     AttentionPooling,
 )
+"""Layers that follow the encoder of a classifier."""
 
 
 def read(model: keras.Model) -> Network:
-    """The network that a classifier computes, in float32 whatever the precision of its layers.
+    """The network that a model computes, in float32 whatever the precision of its layers.
 
     What comes right before the patch embedding, `(pixel / 255 - mean) / std`, is part of `patches`: both are linear.
-    LayerScale is part of the maps before it. Dropout and stochastic depth are left out.
+    LayerScale is part of the maps before it. Dropout and stochastic depth are left out. A classifier is read to its
+    end; the layers of any other head are kept as they are.
 
     Args:
-        model: made by `keras_vit.build`, pixels (B, H, W, channels) -> logits (B, C).
+        model: made by `keras_vit.build`, pixels (B, H, W, channels) -> its task's outputs.
 
     Raises:
-        InputError: the model has a layer that this package did not put there; names it.
+        InputError: the model has a layer that this package did not put there, where it would be rewritten; names it.
     """
+    layers = {layer.name: layer for layer in model.layers}
+    classifies = "pool" in layers
     for layer in model.layers:
-        if not isinstance(layer, KNOWN):
+        if not (in_trunk(layer) or not classifies or isinstance(layer, CLASSIFIER)):
             raise InputError(
                 f"The layer {layer.name!r} ({type(layer).__name__}) of the model {model.name!r} is not one of "
                 "keras_vit.build's: export the model as it was built."
             )
-    layers = {layer.name: layer for layer in model.layers}
     embedding = layers["patch_embedding"]
+    normalization = layers.get("normalize")
     prefix = [layers[name].tokens for name in ("class_token", "registers") if name in layers]
     prefix = np.concatenate([_array(tokens)[0] for tokens in prefix]) if prefix else np.zeros((0, embedding.width))
     height, width, channels = model.input_shape[1:]
     blocks = [layer for layer in model.layers if isinstance(layer, EncoderBlock)]
+    filled = embedding.input.shape[1:3]
+    start = _start(prefix, layers.get("position_embedding"), math.prod(side // embedding.patch_size for side in filled))
+    if normalization and filled != (height, width):
+        start[len(prefix) :] += _mean_colour(embedding, normalization.preprocessing, (height, width), filled)
     return Network(
         name=model.name,
         image_size=(height, width),
+        fill=(filled[0] - height, filled[1] - width),
         channels=channels,
         patch=embedding.patch_size,
-        patches=_patches(embedding, next((x for x in model.layers if isinstance(x, PixelNormalization)), None)),
-        start=_start(prefix, layers.get("position_embedding"), embedding.compute_output_shape(model.input_shape)[1]),
+        patches=_patches(embedding, normalization),
+        start=start,
         prefix=len(prefix),
         patch_norm=_norm(layers["patch_norm"]) if "patch_norm" in layers else None,
         blocks=tuple(_block(block) for block in blocks),
-        head=_classifier(layers, [layer.name for layer in model.layers]),
+        head=_classifier(layers, [layer.name for layer in model.layers]) if classifies else _tail(model, layers),
     )
 
 
@@ -106,6 +111,20 @@ def _patches(embedding: PatchEmbedding, normalization: PixelNormalization | None
     return fold_normalization(linear, normalization.preprocessing) if normalization else linear
 
 
+def _mean_colour(
+    embedding: PatchEmbedding, preprocessing: Preprocessing, size: tuple[int, int], filled: tuple[int, int]
+) -> np.ndarray:
+    """What filling up with the mean colour, which is 0 when normalised, adds to each patch (h * w, D) above filling up
+    with pixels of value 0."""
+    patch = embedding.patch_size
+    beyond = np.ones((*filled, preprocessing.channels))
+    beyond[: size[0], : size[1]] = 0
+    rows, columns = (side // patch for side in filled)
+    cut = beyond.reshape(rows, patch, columns, patch, -1).transpose(0, 2, 1, 3, 4).reshape(rows * columns, -1)
+    mean, std = (np.tile(np.asarray(v, "float64"), patch * patch) for v in (preprocessing.mean, preprocessing.std))
+    return (cut * (mean / std)) @ _array(embedding.projection.kernel).reshape(-1, embedding.width)
+
+
 def _start(prefix: np.ndarray, positions: PositionEmbedding | None, patches: int) -> np.ndarray:
     start = np.concatenate([prefix, np.zeros((patches, prefix.shape[1]))]).astype("float32")
     if positions is not None:
@@ -115,6 +134,8 @@ def _start(prefix: np.ndarray, positions: PositionEmbedding | None, patches: int
 
 
 def _block(block: EncoderBlock) -> Block:
+    if block.window is not None:
+        raise InputError(f"{block.name} attends in windows, which cannot be exported yet: build without window.")
     attention, mlp = _attention(block.attention), _perceptron(block.mlp)
     if block.layer_scale is not None:
         scale1, scale2 = (_array(layer.gamma) for layer in (block.scale1, block.scale2))
@@ -154,6 +175,15 @@ def _perceptron(layer: MLP) -> Perceptron:
         gate, expand = Linear(gate_kernel, gate_bias), Linear(kernel, bias)
     norm = _norm(layer.norm) if layer.norm else None
     return Perceptron(expand, _linear(layer.contract), layer.activation, gate, norm)
+
+
+def _tail(model: keras.Model, layers: dict) -> Tail:
+    tail, reads = read_tail(model)
+    norms = [layer for layer in tail._flatten_layers() if isinstance(layer, keras.layers.LayerNormalization)]
+    # Of other axes, or without a scale or a shift, they stay what Keras makes of them.
+    plain = [n for n in norms if n.axis in (-1, [-1], (-1,)) and n.center and n.scale and not n.rms_scaling]
+    inner = tuple((layer, _norm(layer)) for layer in plain)
+    return Tail(tail, reads, _norm(layers["norm"]) if NORMALISED in reads else None, inner)
 
 
 def _classifier(layers: dict, order: list[str]) -> Classifier:

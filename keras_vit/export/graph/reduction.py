@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from keras_vit.export.graph.network import Block, Linear, Network
+from keras_vit.export.graph.network import Block, Linear, Network, Tail
 
 
 def reduce_tokens(network: Network, schedule: Sequence[int]) -> Network:
@@ -17,8 +17,11 @@ def reduce_tokens(network: Network, schedule: Sequence[int]) -> Network:
 
     Returns:
         The network that computes fewer tokens from the first merging block's perceptron on. A last block that
-        computes the class token alone merges nothing.
+        computes the class token alone merges nothing, and a network whose head needs the patches in their places stays
+        as it is.
     """
+    if isinstance(network.head, Tail):
+        return network
 
     def merging(block: Block, count: int) -> Block:
         if not count or block.keep is not None:

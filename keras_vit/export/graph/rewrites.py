@@ -11,7 +11,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from keras_vit.export.graph.network import Attention, Block, Classifier, MapPooling, Network, Norm, Perceptron, centred
+from keras_vit.export.graph.network import (
+    Attention,
+    Block,
+    Classifier,
+    MapPooling,
+    Network,
+    Norm,
+    Perceptron,
+    Tail,
+    centred,
+)
 
 
 def optimise(network: Network) -> Network:
@@ -29,7 +39,7 @@ def fold_score_scale(network: Network) -> Network:
 
     blocks = tuple(replace(block, attention=fold(block.attention)) for block in network.blocks)
     head = network.head
-    if head.map:
+    if isinstance(head, Classifier) and head.map:
         pooling = replace(
             head.map, query=head.map.query * np.float32(head.map.attention.scale), attention=fold(head.map.attention)
         )
@@ -40,17 +50,22 @@ def fold_score_scale(network: Network) -> Network:
 def fold_affine(network: Network) -> Network:
     """Scale and shift of every normalisation become part of the maps that read it.
 
-    `patch_norm` keeps its own: what reads it is the residual stream.
+    `patch_norm` keeps its own: what reads it is the residual stream. So does the last one where layers read it that are
+    written as they are.
     """
-    return replace(network, blocks=tuple(map(_fold_block, network.blocks)), head=_fold_head(network.head))
+    head = network.head if isinstance(network.head, Tail) else _fold_head(network.head)
+    return replace(network, blocks=tuple(map(_fold_block, network.blocks)), head=head)
 
 
 def centre_stream(network: Network) -> Network:
     """Everything that is added to the residual stream loses its mean over the channels.
 
     Every reader of the stream is a layer normalisation, which subtracts that mean anyway; after this rewrite there is
-    none to subtract, and `x * rsqrt(mean(x * x) + epsilon)` is the whole normalisation.
+    none to subtract, and `x * rsqrt(mean(x * x) + epsilon)` is the whole normalisation. A head that reads the stream
+    itself may see the mean: its network stays as it is.
     """
+    if isinstance(network.head, Tail) and network.head.reads_stream:
+        return network
 
     def centre(block: Block) -> Block:
         return replace(
@@ -74,7 +89,7 @@ def centre_stream(network: Network) -> Network:
 
 def prune_last_block(network: Network) -> Network:
     """The last block computes only the tokens that the classifier reads: one of 197, where it pools by class token."""
-    if network.head.pooling != "token":
+    if isinstance(network.head, Tail) or network.head.pooling != "token":
         return network
     *blocks, last = network.blocks
     last = replace(last, keep=network.head.tokens, merge=0, metric=None)

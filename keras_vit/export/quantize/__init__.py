@@ -43,10 +43,12 @@ def quantize(source: Path, out: Path, policy: Policy, statistics: Statistics | N
         InputError: the source cannot be quantised, a rule matches no operator, or the statistics are missing or those
             of another file.
     """
+    from keras_vit.export.quantize.bypass import bypass_slices
     from keras_vit.export.quantize.file import ModelFile
     from keras_vit.export.quantize.rewrite import Rewriter
 
     file = ModelFile.read(source)
+    bypass_slices(file)
     if policy.needs_statistics and statistics is None:
         raise InputError("This policy fixes the ranges of activations: collect statistics on calibration images first.")
     if statistics is not None and statistics.source != fingerprint(source):

@@ -94,6 +94,14 @@ class ModelFile:
             return None
         return data.view(np.float32).reshape(entry.shape)
 
+    def integers(self, tensor: int) -> np.ndarray | None:
+        """Values of an int32 constant, or None for all else."""
+        entry = self.tensors[tensor]
+        data = self.model.buffers[entry.buffer].data
+        if data is None or entry.type != TYPES.INT32 or len(data) == 0:
+            return None
+        return data.view(np.int32).reshape(entry.shape)
+
     def is_activation(self, tensor: int) -> bool:
         """Whether it is a float32 tensor whose values are not in the file."""
         return tensor >= 0 and self.tensors[tensor].type == TYPES.FLOAT32 and self.constant(tensor) is None
@@ -112,9 +120,9 @@ class ModelFile:
         return number
 
     def add_constant(
-        self, name: str, values: np.ndarray, scales: np.ndarray, zero_point: int = 0, bits: int = 8
+        self, name: str, values: np.ndarray, scales: np.ndarray, zero_point: int = 0, bits: int = 8, axis: int = 0
     ) -> int:
-        """A new constant; several scales are those of its first axis, no scales are for floats, 4 bits are packed."""
+        """A new constant; several scales are those of an axis, no scales are for floats, 4 bits are packed."""
         number = self._add(values.shape, name, TYPES.INT4 if bits == 4 else _STORED[values.dtype.name])
         buffer = schema.BufferT()
         buffer.data = (pack_int4(values) if bits == 4 else np.ascontiguousarray(values)).reshape(-1).view(np.uint8)
@@ -122,6 +130,7 @@ class ModelFile:
         self.tensors[number].buffer = len(self.model.buffers) - 1
         if len(scales):
             self.tensors[number].quantization = _quantization(scales, zero_point)
+            self.tensors[number].quantization.quantizedDimension = axis
         return number
 
     def conversion(self, kind: str, source: int, target: int, version: int) -> schema.OperatorT:

@@ -15,6 +15,9 @@ class Kernel:
         shared: all its inputs must have the scale and zero point of its output.
         fixed: bits -> scale and zero point that the kernel demands of its output.
         sums: its 8-bit inputs must not have steps of less than `SMALLEST_SHARE` of its output's.
+        hybrid: version from which on it takes float inputs and 8-bit weights with a scale for each output channel, and
+            quantises the inputs while it runs; None where it does not.
+        channels: axis of the weights that is the output channels; None where it has no weights.
     """
 
     int8: int | None
@@ -23,6 +26,8 @@ class Kernel:
     shared: bool = False
     fixed: dict[int, tuple[float, int]] | None = None
     sums: bool = False
+    hybrid: int | None = None
+    channels: int | None = None
 
     def version(self, bits: int) -> int | None:
         """Version for tensors of so many bits, or None."""
@@ -40,15 +45,21 @@ _SYMMETRIC_UNIT = {8: (1 / 128, 0), 16: (1 / 32768, 0)}
 
 KERNELS = {
     "ADD": Kernel(2, 4, sums=True),
+    "AVERAGE_POOL_2D": Kernel(2, 3, moves=True),
     "BATCH_MATMUL": Kernel(2, 3),
     "CONCATENATION": Kernel(2, 3, shared=True),
-    "FULLY_CONNECTED": Kernel(4, 7),
+    "CONV_2D": Kernel(3, 4, hybrid=5, channels=0),
+    "DEPTHWISE_CONV_2D": Kernel(3, 5, hybrid=6, channels=3),
+    "FULLY_CONNECTED": Kernel(4, 7, hybrid=12, channels=0),
     "GELU": Kernel(1, 2),
     "LOGISTIC": Kernel(2, 3, fixed=_UNIT),
+    "MAX_POOL_2D": Kernel(2, 3, moves=True),
     "MEAN": Kernel(2, 3),
     "MUL": Kernel(2, 4),
     "PAD": Kernel(2, 3, moves=True),
+    "RELU": Kernel(2, 3),
     "RESHAPE": Kernel(1, 1, moves=True),
+    "RESIZE_BILINEAR": Kernel(3, 4, moves=True),
     "RSQRT": Kernel(2, 3),
     "SLICE": Kernel(2, 4, moves=True),
     "SOFTMAX": Kernel(2, 3, fixed=_UNIT),

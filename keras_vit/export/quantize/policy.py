@@ -125,8 +125,11 @@ the products with weights."""
 _CALIBRATED = {"clipping": 99.999, "bias_correction": True}
 """What held the accuracy of DeiT-Ti best; `"average"` and narrower percentiles lose most of it."""
 
-INTEGER = Policy((Rule("int8"), Rule("int16", r"^probabilities$")), input="uint8", **_CALIBRATED)
-"""Integers from the pixels to the probabilities; the last softmax in 16 bits, so that close classes stay apart."""
+INTEGER = Policy(
+    (Rule("int8"), Rule("int16", r"^(probabilities|scores)$|/inner_\d+/norm/")), input="uint8", **_CALIBRATED
+)
+"""Integers from the pixels to the probabilities; in 16 bits the last softmax, so that close classes stay apart, and the
+normalisations inside decoders, which lose most of a detector's accuracy otherwise."""
 
 INTEGER_UINT8 = Policy((Rule("int8"),), input="uint8", output="uint8", **_CALIBRATED)
 """8-bit integers only, in and out, for microcontrollers and NPUs."""
@@ -136,6 +139,7 @@ INT16 = Policy((Rule("int16"),), input="uint8", bias_correction=True)
 
 MIXED = INTEGER.with_rules(
     Rule("int16", r"(^|/)(tokens|patch_norm|norm\d?|add\d)/"),
-    Rule("int16", r"^head/"),
+    Rule("int16", r"^head/(?!tail)"),
 )
-"""8 bits in the matrix products, the softmax and the GELU; 16 in the residual stream and its normalisations."""
+"""8 bits in the matrix products, the softmax and the GELU; 16 in the residual stream, in all normalisations and in what
+follows the encoder of a classifier."""

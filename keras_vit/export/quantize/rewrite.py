@@ -9,20 +9,15 @@ from keras_vit.errors import InputError
 from keras_vit.export.quantize.file import TYPES, ModelFile
 from keras_vit.export.quantize.kernels import KERNELS, SMALLEST_SHARE, Kernel
 from keras_vit.export.quantize.policy import Policy
-from keras_vit.export.quantize.scales import Scale, quantize_weights, smallest_weight_scales
+from keras_vit.export.quantize.roles import UNIT_OUTPUTS, inputs_of, leading_to_coordinates, second_factors
+from keras_vit.export.quantize.scales import Scale, as_rows, from_rows, quantize_weights, smallest_weight_scales
 from keras_vit.export.quantize.statistics import Statistics
-
-PRODUCTS = ("FULLY_CONNECTED", "BATCH_MATMUL")
-"""Their second input is a matrix, whose zero point must be 0."""
 
 PIXELS = Scale(8, 1.0, -128)
 """Of int8 pixels; as uint8 they are 0..255 themselves."""
 
 PROBABILITIES = Scale(8, 1 / 256, 0)
 """Of uint8 probabilities."""
-
-PER_CHANNEL_HYBRID = 12
-"""Version of a FULLY_CONNECTED that quantises its input while it runs, with a scale for each output channel."""
 
 _BITS = {"int8": 8, "int16": 16}
 
@@ -43,9 +38,10 @@ class Rewriter:
         self.scales: dict[int, Scale] = {}
         self._done: list[schema.OperatorT] = []
         self._converted: dict[tuple[int, Scale | None], int] = {}
-        self._matrices = self._second_factors()
-        self._joined = self._inputs_of([kind for kind, kernel in KERNELS.items() if kernel.shared])
-        self._terms = self._inputs_of([kind for kind, kernel in KERNELS.items() if kernel.sums])
+        self._matrices = second_factors(file)
+        self._fine = leading_to_coordinates(file)
+        self._joined = inputs_of(file, [kind for kind, kernel in KERNELS.items() if kernel.shared])
+        self._terms = inputs_of(file, [kind for kind, kernel in KERNELS.items() if kernel.sums])
 
     def run(self) -> None:
         """Rewrites all operators, then in- and output.
@@ -72,22 +68,6 @@ class Rewriter:
                     f"{found[len(found) // 2][0]!r}."
                 )
 
-    def _inputs_of(self, kinds: list[str]) -> dict[int, int]:
-        """Inputs of the operators of some kinds, and the output that they go into."""
-        found = [operator for operator in self.file.graph.operators if self.file.kind(operator) in kinds]
-        return {int(i): int(operator.outputs[0]) for operator in found for i in operator.inputs}
-
-    def _second_factors(self) -> set[int]:
-        """Activations that become the matrix of a product, also those that only moves lie between."""
-        file, found = self.file, set()
-        for operator in reversed(file.graph.operators):
-            kind = file.kind(operator)
-            if kind in PRODUCTS and file.is_activation(operator.inputs[1]):
-                found.add(int(operator.inputs[1]))
-            elif kind in KERNELS and KERNELS[kind].moves and found & set(operator.outputs.tolist()):
-                found |= {int(i) for i in operator.inputs if file.is_activation(i)}
-        return found
-
     def _take_pixels(self) -> int:
         image = int(self.file.graph.inputs[0])
         inside = self.file.add_activation(image, "_int8", PIXELS)
@@ -98,22 +78,26 @@ class Rewriter:
         return inside
 
     def _give_output(self) -> None:
-        file, output = self.file, int(self.file.graph.outputs[0])
-        if self.policy.output == "uint8":
-            inside = self._as(output, Scale.of_range(0, 255 / 256, 8))
-            given = file.add_activation(output, "_uint8", PROBABILITIES, TYPES.UINT8)
-            self._done.append(file.conversion("QUANTIZE", inside, given, 2))
-        else:
-            given = self._as(output, None)
-        file.graph.outputs = np.array([given], np.int32)
+        file, given = self.file, {}
+        for output in map(int, self.file.graph.outputs):
+            if self.policy.output == "uint8" and file.name(output) in UNIT_OUTPUTS:
+                inside = self._as(output, Scale.of_range(0, 255 / 256, 8))
+                given[output] = file.add_activation(output, "_uint8", PROBABILITIES, TYPES.UINT8)
+                self._done.append(file.conversion("QUANTIZE", inside, given[output], 2))
+            else:
+                given[output] = self._as(output, None)
+        file.graph.outputs = np.array([given[int(output)] for output in file.graph.outputs], np.int32)
         for signature in file.model.signatureDefs or ():
-            signature.outputs[0].tensorIndex = given
+            for entry in signature.outputs:
+                entry.tensorIndex = given[entry.tensorIndex]
 
     def _rewrite(self, operator: schema.OperatorT) -> None:
         file, kind = self.file, self.file.kind(operator)
         kernel, name = KERNELS.get(kind), file.name(operator.outputs[0])
         precision = self.policy.precision(name, kind)
-        weights = kind == "FULLY_CONNECTED" and file.constant(operator.inputs[1]) is not None
+        if precision == "int8" and operator.outputs[0] in self._fine:
+            precision = "int16"
+        weights = kernel and kernel.channels is not None and file.constant(operator.inputs[1]) is not None
         bits = _BITS.get(precision) if kernel and file.is_activation(operator.outputs[0]) else None
         if kernel and kernel.moves:
             self._move(operator, kernel)
@@ -123,7 +107,7 @@ class Rewriter:
             source = int(operator.inputs[0])
             operator.inputs = np.array([self._as(i, None) for i in operator.inputs], np.int32)
             if weights and precision in ("weights", "dynamic"):
-                self._float_with_integer_weights(operator, source, unpack=precision == "weights")
+                self._float_with_integer_weights(operator, kernel, source, unpack=precision == "weights")
             self._done.append(operator)
 
     def _move(self, operator: schema.OperatorT, kernel: Kernel) -> None:
@@ -143,8 +127,8 @@ class Rewriter:
         scale = (
             Scale(bits, *kernel.fixed[bits]) if kernel.fixed else self._range(self._joined.get(output, output), bits)
         )
-        if self.file.kind(operator) == "FULLY_CONNECTED":
-            operator.inputs = self._integer_product(operator, bits, name)
+        if kernel.channels is not None:
+            operator.inputs = self._integer_product(operator, kernel, bits, name)
         else:
             shared = scale if kernel.shared else None
             operator.inputs = np.array([self._operand(i, bits, shared) for i in operator.inputs], np.int32)
@@ -156,50 +140,73 @@ class Rewriter:
         self.file.require(operator, kernel.version(bits))
         self._done.append(operator)
 
-    def _integer_product(self, operator: schema.OperatorT, bits: int, name: str) -> np.ndarray:
+    def _integer_product(self, operator: schema.OperatorT, kernel: Kernel, bits: int, name: str) -> np.ndarray:
         source, matrix, *rest = operator.inputs.tolist()
         given = self._operand(source, bits)
         weights = self.file.constant(matrix)
         if weights is None:
             return np.array([given, self._operand(matrix, 8 if bits == 8 else bits), *rest], np.int32)
         stored = self.file.constant(rest[0]) if rest else None
-        bias = np.zeros(len(weights)) if stored is None else stored.astype("float64")
+        rows = as_rows(weights, kernel.channels)
+        bias = np.zeros(len(rows)) if stored is None else stored.astype("float64")
         step = self.scales[given].scale
         smallest = smallest_weight_scales(bias, step)
-        values, scales = quantize_weights(weights, 8, self.policy.weight_clipping, smallest)
-        bias = self._corrected(bias, source, values * scales[:, None] - weights)
+        values, scales = quantize_weights(rows, 8, self.policy.weight_clipping, smallest)
+        bias = self._corrected(bias, source, values * scales[:, None] - rows, kernel)
         kind = np.int32 if bits == 8 else np.int64
         rounded = np.round(bias / (step * scales)).clip(-(2**31) + 1, 2**31 - 1).astype(kind)
         return np.array(
             [
                 given,
-                self.file.add_constant(self.file.name(matrix), values, scales),
+                self.file.add_constant(
+                    self.file.name(matrix),
+                    from_rows(values, weights.shape, kernel.channels),
+                    scales,
+                    axis=kernel.channels,
+                ),
                 self.file.add_constant(f"{name}_bias", rounded, step * scales),
             ],
             np.int32,
         )
 
-    def _corrected(self, bias: np.ndarray, source: int, error: np.ndarray) -> np.ndarray:
+    def _corrected(self, bias: np.ndarray, source: int, error: np.ndarray, kernel: Kernel) -> np.ndarray:
         """The bias (outputs,) without the mean of what an error of the weights (outputs, inputs) adds to the result."""
         if not self.policy.bias_correction or source not in self.statistics.means:
             return bias
-        return bias - error @ self.statistics.means[source]
+        means = self.statistics.means[source]
+        if kernel.channels:
+            # Depthwise: the weights of an output all read one channel.
+            return bias - error.sum(1) * np.repeat(means, len(error) // len(means))
+        # The weights of a convolution read the same channels at each place of its window.
+        return bias - error @ np.tile(means, error.shape[1] // len(means))
 
-    def _float_with_integer_weights(self, operator: schema.OperatorT, source: int, *, unpack: bool) -> None:
-        matrix, bits = int(operator.inputs[1]), self.policy.weight_bits
+    def _float_with_integer_weights(
+        self, operator: schema.OperatorT, kernel: Kernel, source: int, *, unpack: bool
+    ) -> None:
+        matrix = int(operator.inputs[1])
         weights = self.file.constant(matrix)
-        values, scales = quantize_weights(weights, bits, self.policy.weight_clipping)
-        stored = self.file.add_constant(self.file.name(matrix), values, scales, bits=bits)
+        # There are no kernels for 4-bit weights of more than two axes.
+        bits = self.policy.weight_bits if weights.ndim == 2 else 8
+        rows = as_rows(weights, kernel.channels)
+        values, scales = quantize_weights(rows, bits, self.policy.weight_clipping)
+        stored = self.file.add_constant(
+            self.file.name(matrix),
+            from_rows(values, weights.shape, kernel.channels),
+            scales,
+            bits=bits,
+            axis=kernel.channels,
+        )
         if unpack:
             target = self.file.add_activation(stored, "_unpacked")
             self._done.append(self.file.conversion("DEQUANTIZE", stored, target, 5 if bits == 8 else 6))
             stored = target
         else:
-            operator.builtinOptions.asymmetricQuantizeInputs = True
-            self.file.require(operator, PER_CHANNEL_HYBRID)
+            if weights.ndim == 2:
+                operator.builtinOptions.asymmetricQuantizeInputs = True
+            self.file.require(operator, kernel.hybrid)
         rest = operator.inputs[2:].tolist()
         if self.policy.bias_correction and rest and rest[0] >= 0:
-            bias = self._corrected(self.file.constant(rest[0]), source, values * scales[:, None] - weights)
+            bias = self._corrected(self.file.constant(rest[0]), source, values * scales[:, None] - rows, kernel)
             rest = [self.file.add_constant(self.file.name(rest[0]), bias.astype("float32"), [])]
         operator.inputs = np.array([operator.inputs[0], stored, *rest], np.int32)
 

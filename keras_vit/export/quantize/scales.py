@@ -86,6 +86,17 @@ def quantize_weights(
     return rounded(best).astype(np.int8), best
 
 
+def as_rows(weights: np.ndarray, axis: int) -> np.ndarray:
+    """Weights of any shape, `axis` that of the output channels, as (outputs, inputs)."""
+    return np.moveaxis(weights, axis, 0).reshape(weights.shape[axis], -1)
+
+
+def from_rows(rows: np.ndarray, shape: tuple[int, ...], axis: int) -> np.ndarray:
+    """What `as_rows` made of weights of this shape, as it was."""
+    moved = [shape[axis], *(side for place, side in enumerate(shape) if place != axis % len(shape))]
+    return np.ascontiguousarray(np.moveaxis(rows.reshape(moved), 0, axis))
+
+
 def smallest_weight_scales(bias: np.ndarray, input_scale: float) -> np.ndarray:
     """The weight scales (outputs,) below which the bias, in steps of input times weight scale, would not fit."""
     return np.abs(bias) / (input_scale * LARGEST_BIAS)

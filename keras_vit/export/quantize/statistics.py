@@ -29,7 +29,7 @@ class Statistics:
         low, high: (n, T) extremes in each image.
         limits: (T,) ends of the histograms.
         counts: (T, bins) histograms over [-limit, limit].
-        means: number of a tensor that a matrix multiplies -> mean of each of its channels (D,).
+        means: number of a tensor that a product with weights reads -> mean of each of its channels (D,).
     """
 
     source: str

@@ -8,7 +8,7 @@ gets, for T activations of the first subgraph and B bins:
 - `tensors` (T,), their numbers in the file;
 - `low`, `high` (n, T), the extremes in each image;
 - `limits` (T,) and `counts` (T, B), histograms over [-limit, limit] of all images;
-- `mean_K` for each FULLY_CONNECTED input number K, its mean per channel (D,).
+- `mean_K` for each input number K of a product with weights, its mean per channel (D,).
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 BINS = 4096
+
+_CODES = schema.BuiltinOperator
+PRODUCTS = (_CODES.FULLY_CONNECTED, _CODES.CONV_2D, _CODES.DEPTHWISE_CONV_2D)
 
 
 class Histogram:
@@ -43,14 +46,14 @@ class Histogram:
 
 
 def activations(path: Path) -> tuple[list[int], set[int]]:
-    """Numbers of all float activations, and of those that a FULLY_CONNECTED reads."""
+    """Numbers of all float activations, and of those that a product with weights reads."""
     model = schema.Model.GetRootAs(path.read_bytes(), 0)
     graph = model.Subgraphs(0)
     tensors, read = set(graph.InputsAsNumpy().tolist()), set()
     for number in range(graph.OperatorsLength()):
         operator = graph.Operators(number)
         tensors |= set(operator.OutputsAsNumpy().tolist())
-        if model.OperatorCodes(operator.OpcodeIndex()).BuiltinCode() == schema.BuiltinOperator.FULLY_CONNECTED:
+        if model.OperatorCodes(operator.OpcodeIndex()).BuiltinCode() in PRODUCTS:
             read.add(operator.Inputs(0))
     floats = [i for i in sorted(tensors) if graph.Tensors(i).Type() == schema.TensorType.FLOAT32]
     return floats, read & set(floats)

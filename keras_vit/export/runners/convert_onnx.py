@@ -12,6 +12,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnxruntime
 import tensorflow as tf
@@ -20,6 +21,33 @@ import tf2onnx
 sys.path.append(str(Path(__file__).parent))
 
 from onnx_patterns import rewrite
+from tf2onnx.handler import tf_op
+
+
+@tf_op("Erfc")
+class Erfc:
+    """What Keras writes a GELU with, and tf2onnx does not know: erfc(-x) is 1 + erf(x)."""
+
+    @classmethod
+    def version_9(cls, context, node, **_):
+        """In place of `Erfc`, from opset 9 on.
+
+        A product with a negated value loses its sign instead of getting one more, so that the GELU is recognised.
+        """
+        name, product = node.name, node.inputs[0]
+        negated = [source for source in product.inputs if source.type == "Neg"]
+        if product.type == "Mul" and negated:
+            factors = [s.input[0] if s in negated[:1] else s.output[0] for s in product.inputs]
+            positive = context.make_node("Mul", factors)
+        else:
+            positive = context.make_node("Neg", [product.output[0]])
+        shapes, types = node.output_shapes, node.output_dtypes
+        context.remove_node(name)
+        one = context.make_const(tf2onnx.utils.make_name(name), np.ones((), "float32"))
+        erf = context.make_node("Erf", [positive.output[0]])
+        context.make_node(
+            "Add", [erf.output[0], one.output[0]], name=name, outputs=node.output, shapes=shapes, dtypes=types
+        )
 
 
 def convert(folder: str, opset: int) -> onnx.ModelProto:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +23,8 @@ class Signature:
     """One way to call a loaded file.
 
     Attributes:
-        call: a batch of inputs -> probabilities (batch, C). Inputs are uint8 (batch, H, W, channels), or a list of
-            bytes for encoded files.
+        call: a batch of inputs -> the outputs (batch, ..., K), side by side where there are several. Inputs are uint8
+            (batch, H, W, channels), or a list of bytes for encoded files.
         inputs: the argument of the command line that names the inputs, `images` or `encoded`.
         batch: how many inputs every call takes.
     """
@@ -67,24 +67,31 @@ def main(
     count = min(len(inputs["images"]), arguments.first or sys.maxsize)
     progress = Progress(count * len(signatures))
     for name, signature in signatures.items():
-        probabilities, latency = run(signature, inputs[signature.inputs], count, progress)
-        results |= {f"{name}.probabilities": probabilities, f"{name}.latency_ms": latency}
+        out = Path(arguments.out).with_suffix(f".{name}.npy")
+        results[f"{name}.latency_ms"] = run(signature, inputs[signature.inputs], count, out, progress)
     if found := set(foreign) & set(sys.modules):
         sys.exit(f"not a clean process: {', '.join(sorted(found))} was imported")
     np.savez(arguments.out, **results)
 
 
-def run(signature: Signature, inputs: Sequence, count: int, progress: Progress) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities (count, C) and the milliseconds of each call; the last batch is filled up with its last input."""
-    probabilities, latency = [], []
+def run(signature: Signature, inputs: Sequence, count: int, out: Path, progress: Progress) -> np.ndarray:
+    """Writes the outputs (count, ..., K), which may be too many for the memory, as they come.
+
+    Returns:
+        The milliseconds of each call; the last batch is filled up with its last input.
+    """
+    stored, latency = None, []
     for first in range(0, count, signature.batch):
         batch = inputs[[min(first + i, count - 1) for i in range(signature.batch)]]
         start = time.perf_counter()
         outputs = signature.call(batch)
         latency.append(1000 * (time.perf_counter() - start))
-        probabilities.append(outputs)
+        if stored is None:
+            stored = np.lib.format.open_memmap(out, "w+", "float32", (count, *outputs.shape[1:]))
+        stored[first : first + signature.batch] = outputs[: count - first]
         progress.advance(min(signature.batch, count - first))
-    return np.concatenate(probabilities)[:count].astype("float32"), np.array(latency)
+    stored.flush()
+    return np.array(latency)
 
 
 class Images:
@@ -127,6 +134,12 @@ class Progress:
         if self.done == self.total or time.monotonic() - self.shown > SECONDS_PER_LINE:
             print(f"{self.done}/{self.total}", flush=True)
             self.shown = time.monotonic()
+
+
+def side_by_side(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The outputs of a call along their last axis, in the order of their names."""
+    found = [np.asarray(outputs[name]) for name in sorted(outputs)]
+    return found[0] if len(found) == 1 else np.concatenate(found, axis=-1)
 
 
 def dequantize(values: np.ndarray, scale: float, zero_point: int) -> np.ndarray:

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from harness import Signature, main
+from harness import Signature, main, side_by_side
 
 
 def load(path: str, threads: int) -> dict[str, Signature]:
@@ -26,10 +26,10 @@ def load(path: str, threads: int) -> dict[str, Signature]:
 
     def serve(images):
         image = tf.constant(images.astype("float32"))
-        return model.signatures["serving_default"](image=image)["probabilities"].numpy()
+        return side_by_side(model.signatures["serving_default"](image=image))
 
     def serve_bytes(files):
-        return model.signatures["serve_bytes"](encoded=tf.constant(files))["probabilities"].numpy()
+        return side_by_side(model.signatures["serve_bytes"](encoded=tf.constant(files)))
 
     return {"serving_default": Signature(serve), "serve_bytes": Signature(serve_bytes, inputs="encoded")}
 

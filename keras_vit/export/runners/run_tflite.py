@@ -16,21 +16,30 @@ from ai_edge_litert.interpreter import Interpreter
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from harness import Signature, dequantize, main, quantize
+from harness import Signature, dequantize, main, quantize, side_by_side
 
 
 def load(path: str, threads: int) -> dict[str, Signature]:
-    """The file's first input and output, whatever they are called: not every converter writes signatures."""
+    """The file's first input and all outputs."""
     interpreter = Interpreter(model_path=path, num_threads=threads)
     interpreter.allocate_tensors()
-    given, result = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    given, results = interpreter.get_input_details()[0], outputs_by_name(interpreter)
 
     def call(images: np.ndarray) -> np.ndarray:
         interpreter.set_tensor(given["index"], quantize(images, given["dtype"], *given["quantization"]))
         interpreter.invoke()
-        return dequantize(interpreter.get_tensor(result["index"]), *result["quantization"])
+        found = {name: (interpreter.get_tensor(each["index"]), each["quantization"]) for name, each in results.items()}
+        return side_by_side({name: dequantize(values, *scale) for name, (values, scale) in found.items()})
 
     return {"serving_default": Signature(call, batch=int(given["shape"][0]))}
+
+
+def outputs_by_name(interpreter: Interpreter) -> dict[str, dict]:
+    """The details of the outputs, by their names in the signature; by place where a converter wrote none."""
+    signatures = interpreter.get_signature_list()
+    if not signatures:
+        return {f"{place:03}": details for place, details in enumerate(interpreter.get_output_details())}
+    return interpreter.get_signature_runner(next(iter(signatures))).get_output_details()
 
 
 if __name__ == "__main__":
