@@ -73,9 +73,7 @@ class TestRealWeights:
         model = keras_vit.build("deit_ti16", num_classes=1000, weights=shared_weights / DEIT)
         some = np.arange(0, 1000, 10)
         task, record = Classification(tuple(data.class_names)), keras_vit.preprocessing_of(model)
-        logits = np.stack(
-            list(task.predictions(outputs_of(model), data.train.subset(some), record, progress=False))
-        )
+        logits = np.stack(list(task.predictions(outputs_of(model), data.train.subset(some), record, progress=False)))
         assert (logits.argmax(1) == reference["top5_all"][some, 0]).mean() >= 0.98
 
     @pytest.mark.slow
