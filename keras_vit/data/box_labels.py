@@ -12,6 +12,7 @@ from keras_vit.data.augment import Augment
 from keras_vit.data.boxes import Boxes
 from keras_vit.data.coco import find_coco, read_coco
 from keras_vit.data.examples import Source
+from keras_vit.data.spec import route
 from keras_vit.data.tfds_dense import read_tfds_boxes
 from keras_vit.data.voc import is_voc, read_voc
 from keras_vit.data.window import RandomWindow, Window, whole_window
@@ -25,6 +26,7 @@ READERS: dict[str, Callable[[str], Source]] = {
     "coco": lambda name: read_coco(find_coco(Path(name))),
     "voc": lambda name: read_voc(Path(name)),
     "yolo": lambda name: read_yolo(Path(name)),
+    "yolo file": lambda name: read_yolo(Path(name).parent),
 }
 """The reader of each kind of data, called with the rest of the spec."""
 
@@ -41,20 +43,14 @@ def kind_of(spec: str) -> tuple[str, str]:
     Raises:
         InputError: nothing is there, or it is no kind of data that is known.
     """
-    if spec.startswith("tfds:"):
-        return "tfds", spec.removeprefix("tfds:")
-    path = Path(spec).expanduser()
-    if not path.exists():
-        raise InputError(f"There is no data at {spec!r}: give {_ACCEPTED}.")
-    if path.is_file() and path.suffix.lower() == ".json":
-        return "coco file", str(path)
-    if path.is_file() and path.suffix.lower() in (".yaml", ".yml"):
-        return "yolo", str(path.parent)
+    return route(spec, _ACCEPTED, _kind_of_path)
+
+
+def _kind_of_path(path: Path) -> str | None:
     if path.is_dir():
-        for kind, found in (("voc", is_voc), ("yolo", is_yolo), ("coco", find_coco)):
-            if found(path):
-                return kind, str(path)
-    raise InputError(f"{spec} has no boxes of a kind that is known: give {_ACCEPTED}.")
+        kinds = {"voc": is_voc, "yolo": is_yolo, "coco": find_coco}
+        return next((kind for kind, found in kinds.items() if found(path)), None)
+    return {".json": "coco file", ".yaml": "yolo file", ".yml": "yolo file"}.get(path.suffix.lower())
 
 
 def check(source: Source):

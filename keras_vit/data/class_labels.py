@@ -15,6 +15,7 @@ from keras_vit.data.csv_file import find_csv, read_csv
 from keras_vit.data.examples import Source
 from keras_vit.data.folder import read_folder
 from keras_vit.data.mixing import batch_mixer
+from keras_vit.data.spec import route, table_or_folder
 from keras_vit.data.tfds_source import read_tfds
 from keras_vit.errors import InputError
 from keras_vit.preprocessing import Preprocessing
@@ -39,16 +40,7 @@ def kind_of(spec: str) -> tuple[str, str]:
     """
     if spec == "digits":
         return "digits", ""
-    if spec.startswith("tfds:"):
-        return "tfds", spec.removeprefix("tfds:")
-    path = Path(spec).expanduser()
-    if not path.exists():
-        raise InputError(f"There is no data at {spec!r}: give {_ACCEPTED}.")
-    if path.is_dir():
-        return ("csv" if find_csv(path) else "folder"), str(path)
-    if path.suffix.lower() in (".csv", ".npz"):
-        return path.suffix.lower()[1:], str(path)
-    raise InputError(f"{spec} is no kind of data that is known: give {_ACCEPTED}.")
+    return route(spec, _ACCEPTED, table_or_folder)
 
 
 def check(source: Source):

@@ -12,6 +12,7 @@ from keras_vit.data.csv_file import find_csv
 from keras_vit.data.examples import Source
 from keras_vit.data.mask_files import read_mask_csv, read_mask_folder, read_mask_npz
 from keras_vit.data.masks import Masks
+from keras_vit.data.spec import route, table_or_folder
 from keras_vit.data.tfds_dense import read_tfds_masks
 from keras_vit.data.window import RandomWindow, whole_window
 from keras_vit.errors import InputError
@@ -34,16 +35,7 @@ def kind_of(spec: str) -> tuple[str, str]:
     Raises:
         InputError: nothing is there, or it is no kind of data that is known.
     """
-    if spec.startswith("tfds:"):
-        return "tfds", spec.removeprefix("tfds:")
-    path = Path(spec).expanduser()
-    if not path.exists():
-        raise InputError(f"There is no data at {spec!r}: give {_ACCEPTED}.")
-    if path.is_dir():
-        return ("csv" if find_csv(path, "mask") else "folder"), str(path)
-    if path.suffix.lower() in (".csv", ".npz"):
-        return path.suffix.lower()[1:], str(path)
-    raise InputError(f"{spec} is no kind of masks that is known: give {_ACCEPTED}.")
+    return route(spec, _ACCEPTED, lambda path: table_or_folder(path, "mask"))
 
 
 def check(source: Source):

@@ -9,9 +9,9 @@ import keras
 from keras import ops
 
 from keras_vit.errors import InputError
+from keras_vit.heads.dense import DenseHead, check_width, settings_of
 from keras_vit.heads.given import Given
-from keras_vit.layers import ConvNorm, FeaturePyramid, PatchMap
-from keras_vit.layers.base import ViTLayer
+from keras_vit.layers import ConvNorm, FeaturePyramid
 from keras_vit.layers.box_decoding import decode_boxes, place_centres
 from keras_vit.layers.initializers import child_seed, kernel_initializer
 
@@ -24,7 +24,7 @@ REACH = 2.0
 
 
 @keras.saving.register_keras_serializable(package="keras_vit")
-class AnchorFreeHead(ViTLayer):
+class AnchorFreeHead(DenseHead):
     """A simple feature pyramid, and over it two short stacks of 3x3 convolutions, one for classes and one for boxes.
 
     As in FCOS (Tian et al., 2019), with layer instead of group normalisation: all levels share the stacks, but each
@@ -32,63 +32,32 @@ class AnchorFreeHead(ViTLayer):
     distances to a box's sides are softplus times the stride. Distances and logits are float32 whatever the policy.
 
     Args:
-        num_classes: C.
-        image_size: (H, W) pixels of the true image.
-        patch_size: side of a patch in pixels.
-        grid: (h, w) of the patches; it covers the image.
-        prefix: number of tokens before the patches.
         strides: of the levels in pixels, powers of two, the finest first.
         width: channels of the pyramid and of the convolutions.
         depth: convolutions in each stack.
-        zero_head: start the last linear maps at zero.
-        init: how kernels are drawn, a key of `INITS`.
-        seed: of the initial kernels.
 
     Shapes: (B, prefix + h * w, D) -> (B, A, 4 + C) float32: boxes x0, y0, x1, y1 in pixels, then logits. Places go
     level by level, each row by row; a level has ceil(H / stride) rows.
     """
 
-    def __init__(
-        self,
-        num_classes: int,
-        image_size: tuple[int, int],
-        patch_size: int,
-        grid: tuple[int, int],
-        prefix: int = 1,
-        strides: Sequence[int] = STRIDES,
-        width: int = 128,
-        depth: int = 2,
-        zero_head: bool = False,
-        init: str = "normal",
-        seed: int | None = None,
-        **kwargs,
-    ):
+    def __init__(self, strides: Sequence[int] = STRIDES, width: int = 128, depth: int = 2, **kwargs):
         super().__init__(**kwargs)
-        self.num_classes = num_classes
-        self.image_size = tuple(image_size)
-        self.patch_size = patch_size
-        self.grid = tuple(grid)
-        self.prefix = prefix
         self.strides = tuple(strides)
         self.width = width
         self.depth = depth
-        self.zero_head = zero_head
-        self.init = init
-        self.seed = seed
-        self.to_map = PatchMap(self.grid, prefix, dtype=self.dtype_policy, name="to_map")
         self.pyramid = FeaturePyramid(
-            patch_size,
+            self.patch_size,
             self.strides,
             width,
             self.image_size,
-            init=init,
-            seed=child_seed(seed, 0),
+            init=self.init,
+            seed=child_seed(self.seed, 0),
             dtype=self.dtype_policy,
             name="pyramid",
         )
         self.class_stack = self._stack("class", 1)
         self.box_stack = self._stack("box", 2)
-        self.class_maps = self._last("class", num_classes, math.log(PRIOR / (1 - PRIOR)), 3)
+        self.class_maps = self._last("class", self.num_classes, math.log(PRIOR / (1 - PRIOR)), 3)
         self.box_maps = self._last("box", 4, math.log(math.expm1(REACH)), 4)
 
     def _stack(self, name: str, index: int) -> list[ConvNorm]:
@@ -159,29 +128,9 @@ def anchor_free_head(given: Given, *, width: int = 128, depth: int = 2, strides:
     Raises:
         InputError: no classes, merged tokens, or an option that makes no sense.
     """
-    if not given.num_classes:
-        raise InputError("A detector needs at least one class: give num_classes, or take maps with keras_vit.features.")
-    if given.encoded.sizes is not None:
-        raise InputError("token_merging takes patches out of their places, which a detector needs: leave it.")
-    for label, value in (("width", width), ("depth", depth)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise InputError(f"The head's {label} is a whole number from 1, not {value!r}.")
+    check_width("width", width)
+    check_width("depth", depth)
     rising = all(isinstance(stride, int) and stride > 0 and not stride & (stride - 1) for stride in strides)
     if not strides or not rising or sorted(set(strides)) != list(strides):
         raise InputError(f"The head's strides are rising powers of two, such as {STRIDES}, not {strides!r}.")
-    head = AnchorFreeHead(
-        given.num_classes,
-        given.image_size,
-        given.variant.patch,
-        given.encoded.grid,
-        given.encoded.prefix,
-        strides=strides,
-        width=width,
-        depth=depth,
-        zero_head=given.zero_head,
-        init=given.init,
-        seed=given.child_seed(0),
-        dtype=given.dtype,
-        name="head",
-    )
-    return head(given.encoded.tokens)
+    return AnchorFreeHead(strides, width, depth, **settings_of(given))(given.encoded.tokens)

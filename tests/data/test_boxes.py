@@ -393,7 +393,7 @@ def test_yolo_files_that_do_not_match(yolo_folder):
 
 def test_unknown_places(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"has no boxes of a kind that is known: give a folder with COCO's"):
+    with pytest.raises(InputError, match=r"is no kind of data that is known: give a folder with COCO's"):
         load(str(tmp_path / "empty"), labels=BOXES)
     with pytest.raises(InputError, match="There is no data at"):
         load(str(tmp_path / "nowhere"), labels=BOXES)

@@ -261,7 +261,7 @@ def test_missing_folders(folder, tmp_path):
     with pytest.raises(InputError, match="There is no data at"):
         load(str(tmp_path / "nowhere"), labels=MASKS)
     (tmp_path / "words.doc").write_text("")
-    with pytest.raises(InputError, match="is no kind of masks that is known"):
+    with pytest.raises(InputError, match="is no kind of data that is known"):
         load(str(tmp_path / "words.doc"), labels=MASKS)
 
 

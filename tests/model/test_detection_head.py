@@ -61,7 +61,9 @@ def test_it_starts_from_likely_boxes_and_rare_objects():
 
 
 def test_a_place_sees_what_is_around_it_and_nothing_far():
-    head = AnchorFreeHead(3, (16, 256), 8, (2, 32), prefix=0, strides=(8, 16), width=16, depth=1, seed=0)
+    head = AnchorFreeHead(
+        (8, 16), 16, 1, num_classes=3, image_size=(16, 256), patch_size=8, grid=(2, 32), prefix=0, seed=0
+    )
     tokens = np.random.default_rng(0).normal(size=(1, 64, 32)).astype("float32")
     head.build(tokens.shape)
     before = ops.convert_to_numpy(head(tokens))[0]
@@ -139,8 +141,8 @@ def test_it_learns_to_find_squares():
     [
         ({"num_classes": 0}, "at least one class"),
         ({"token_merging": 2}, "token_merging takes patches out of their places"),
-        ({"head_options": {"width": 0}}, "width is a whole number from 1, not 0"),
-        ({"head_options": {"depth": 1.5}}, "depth is a whole number from 1, not 1.5"),
+        ({"head_options": {"width": 0}}, "width is a positive whole number, not 0"),
+        ({"head_options": {"depth": 1.5}}, "depth is a positive whole number, not 1.5"),
         ({"head_options": {"strides": [8, 12]}}, r"rising powers of two, such as \(8, 16, 32\), not \[8, 12\]"),
         ({"head_options": {"strides": [16, 8]}}, "rising powers of two"),
         ({"head_options": {"widht": 8}}, "did you mean 'width'"),

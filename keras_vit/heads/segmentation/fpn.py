@@ -5,8 +5,8 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from keras_vit.heads.dense import check_width, settings_of
 from keras_vit.heads.given import Given
-from keras_vit.heads.segmentation.base import check_width, settings_of
 from keras_vit.heads.segmentation.pyramid import STRIDES, PyramidSegmentation, enlarged
 from keras_vit.layers import ConvNorm
 

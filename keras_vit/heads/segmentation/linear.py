@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import keras
 
+from keras_vit.heads.dense import settings_of
 from keras_vit.heads.given import Given
-from keras_vit.heads.segmentation.base import SegmentationHead, settings_of
+from keras_vit.heads.segmentation.base import SegmentationHead
 
 
 @keras.saving.register_keras_serializable(package="keras_vit")

@@ -6,8 +6,9 @@ import keras
 from keras import ops
 
 from keras_vit.errors import InputError
+from keras_vit.heads.dense import check_width, settings_of
 from keras_vit.heads.given import Given
-from keras_vit.heads.segmentation.base import SegmentationHead, check_width, settings_of
+from keras_vit.heads.segmentation.base import SegmentationHead
 from keras_vit.layers import EncoderBlock, PrefixTokens
 from keras_vit.layers.initializers import child_seed, dense
 

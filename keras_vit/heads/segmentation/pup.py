@@ -6,8 +6,9 @@ import math
 
 import keras
 
+from keras_vit.heads.dense import check_width, settings_of
 from keras_vit.heads.given import Given
-from keras_vit.heads.segmentation.base import SegmentationHead, check_width, settings_of
+from keras_vit.heads.segmentation.base import SegmentationHead
 from keras_vit.layers import ConvNorm
 from keras_vit.layers.convolution import resized
 

@@ -8,8 +8,9 @@ import keras
 from keras import ops
 
 from keras_vit.errors import InputError
+from keras_vit.heads.dense import check_width, settings_of
 from keras_vit.heads.given import Given
-from keras_vit.heads.segmentation.base import check_width, settings_of, spread_blocks
+from keras_vit.heads.segmentation.base import spread_blocks
 from keras_vit.heads.segmentation.pyramid import STRIDES, PyramidSegmentation, enlarged
 from keras_vit.layers import ConvNorm
 from keras_vit.layers.pyramid_pooling import PyramidPooling
