@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
 # Installs into .venv with the test extra and runs the tests; arguments go to pytest. Usage: scripts/test.sh [-m slow]
+# Two processes share the files of tests: much of a test's time is one thread starting, tracing or converting.
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh" "[test]"
-exec .venv/bin/python -m pytest "$@"
+exec .venv/bin/python -m pytest -n 2 --dist loadfile "$@"
