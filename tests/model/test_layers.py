@@ -32,9 +32,17 @@ CASES = {
         TOKENS,
         TOKENS,
     ),
+    "ConvNorm": ({"width": 8, "kernel": 3}, (2, 4, 5, 6), (2, 4, 5, 8)),
+    "Doubling": ({"width": 8}, (2, 4, 5, 6), (2, 8, 10, 8)),
+    "FeaturePyramid": (
+        {"patch_size": 16, "strides": (8, 32), "width": 8, "image_size": (60, 80)},
+        (2, 4, 5, 6),
+        [(2, 8, 10, 8), (2, 2, 3, 8)],
+    ),
     "LayerScale": ({"initial": 0.5}, TOKENS, TOKENS),
     "MLP": ({"hidden_dim": 32, "dropout": 0.1, "activation": "quick_gelu"}, TOKENS, TOKENS),
     "PatchEmbedding": ({"patch_size": 4, "width": 16}, (2, 8, 12, 3), (2, 6, 16)),
+    "PatchMap": ({"grid": (2, 3), "prefix": 1}, TOKENS, (2, 2, 3, 16)),
     "PixelNormalization": (
         {"preprocessing": {"mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.4)}},
         (2, 8, 8, 3),
@@ -62,11 +70,14 @@ def test_no_layer_escapes():
 def test_shape_and_precision(name, dtype):
     layer = make(name, dtype=dtype)
     inputs = np.random.default_rng(0).uniform(-1, 1, CASES[name][1]).astype("float32")
-    output = layer(inputs)
-    assert output.shape == CASES[name][2] == layer.compute_output_shape(CASES[name][1])
+    shapes = CASES[name][2] if isinstance(CASES[name][2], list) else [CASES[name][2]]
+    outputs = keras.tree.flatten(layer(inputs))
+    assert [output.shape for output in outputs] == shapes
+    assert layer.compute_output_shape(CASES[name][1]) == CASES[name][2]
     always_float32 = name == "PixelNormalization"
-    assert keras.backend.standardize_dtype(output.dtype) == ("float32" if always_float32 else layer.compute_dtype)
-    assert np.isfinite(ops.convert_to_numpy(ops.cast(output, "float32"))).all()
+    for output in outputs:
+        assert keras.backend.standardize_dtype(output.dtype) == ("float32" if always_float32 else layer.compute_dtype)
+        assert np.isfinite(ops.convert_to_numpy(ops.cast(output, "float32"))).all()
     assert all(keras.backend.standardize_dtype(v.dtype) == "float32" for v in layer.weights)
 
 
@@ -79,7 +90,8 @@ def test_config_rebuilds_the_layer(name):
     expected = layer(inputs)
     copy(inputs)
     copy.set_weights(layer.get_weights())
-    np.testing.assert_array_equal(copy(inputs), expected)
+    for again, once in zip(keras.tree.flatten(copy(inputs)), keras.tree.flatten(expected), strict=True):
+        np.testing.assert_array_equal(again, once)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -93,7 +105,8 @@ def test_seed_repeats_the_layer(name):
         else make(name, seed=3)(inputs)
         for _ in range(2)
     )
-    np.testing.assert_array_equal(one, two)
+    for a, b in zip(keras.tree.flatten(one), keras.tree.flatten(two), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_attention_is_the_formula():
