@@ -1,4 +1,4 @@
-"""How good a classifier is: figures, pictures, and the page that a run leaves behind."""
+"""How good a model is: figures, pictures, and the page that a run leaves behind."""
 
 from keras_vit.evaluation.assessment import Assessment
 from keras_vit.evaluation.figures import (
