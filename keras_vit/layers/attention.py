@@ -181,13 +181,19 @@ class SelfAttention(ViTLayer):
         rotary, bias = self._positions(query, origins)
         if sizes is not None:
             bias = log_sizes(sizes) if bias is None else bias + log_sizes(sizes)
-        if self.window is None:
+        if self.windows is None:
             mixed = attend(query, key, value, self.num_heads, rotary=rotary, bias=bias)
         else:
-            windows = Windows(tuple(self.grid), self.window)
-            mixed = attend_in_windows(query, key, value, self.num_heads, windows, self.prefix, rotary=rotary, bias=bias)
+            mixed = attend_in_windows(
+                query, key, value, self.num_heads, self.windows, self.prefix, rotary=rotary, bias=bias
+            )
         mixed = self.projection(mixed)
         return (mixed, key) if with_keys else mixed
+
+    @property
+    def windows(self) -> Windows | None:
+        """The windows over the patch grid; None where everything is attended to."""
+        return Windows(tuple(self.grid), self.window) if self.window else None
 
     def _positions(self, query, origins):
         """The rotary tables and the bias, those of merged tokens where there are any."""

@@ -147,11 +147,3 @@ def test_layers_refuse_what_cannot_be():
         SelfAttention(2, window=(2, 2))
     with pytest.raises(ValueError, match="merges tokens has no windows"):
         EncoderBlock(2, 32, grid=(4, 4), merged=2, window=(2, 2))
-
-
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exports are TensorFlow's")
-def test_export_refuses_windows():
-    from keras_vit.export.graph.reading import read
-
-    with pytest.raises(InputError, match="block_0 attends in windows"):
-        read(keras_vit.build("vit_mu16", window=2, global_blocks=(), **SMALL))

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from keras_vit.export.graph.network import Attention
 from keras_vit.export.graph.tokens import Tokens
+from keras_vit.export.graph.windows import attend_in_windows
 from keras_vit.export.graph.writer import Writer
 from keras_vit.layers.attention import log_sizes
 
@@ -28,11 +29,24 @@ def attend(writer: Writer, query, key, value, attention: Attention, tokens: Toke
     """
     if attention.scale != 1.0:
         query = query * attention.scale
+    write = _plain_products if writer.integer else _batched_products
+    if attention.windows is not None:
+        query, key = _turned_before(query, key, attention, tokens)
+        return attend_in_windows(writer, write, query, key, value, attention, tokens)
     rotary, bias = _positions(writer, attention, tokens, queries)
     if tokens.sizes is not None:
         bias = log_sizes(tokens.sizes) if bias is None else bias + log_sizes(tokens.sizes)
-    write = _plain_products if writer.integer else _batched_products
     return write(query, key, value, attention.num_heads, rotary, bias, (tokens.images, queries, tokens.count))
+
+
+def _turned_before(query, key, attention: Attention, tokens: Tokens):
+    """Queries and keys (B * N, D), turned where their positions say so: windows take them apart afterwards."""
+    if attention.rotary is None:
+        return query, key
+    width = query.shape[-1]
+    heads = (tokens.images, tokens.count, attention.num_heads, width // attention.num_heads)
+    turned = _rotated(*(tf.reshape(x, heads) for x in (query, key)), attention.rotary)
+    return tuple(tf.reshape(x, (-1, width)) for x in turned)
 
 
 def _positions(writer: Writer, attention: Attention, tokens: Tokens, queries: int):

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from keras_vit.layers.windows import Windows
+
 
 @dataclass(frozen=True)
 class Linear:
@@ -75,6 +77,7 @@ class Attention:
         scale: of the scores.
         rotary: cosines and sines, each (1, N, 1, D / num_heads), or None.
         bias: (1, num_heads, N, N), added to the scores, or None.
+        windows: that patches attend within, tokens before them to everything; None where all attend to all.
     """
 
     query: Linear
@@ -85,6 +88,7 @@ class Attention:
     scale: float
     rotary: tuple[np.ndarray, np.ndarray] | None = None
     bias: np.ndarray | None = None
+    windows: Windows | None = None
 
 
 @dataclass(frozen=True)

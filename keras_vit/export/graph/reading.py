@@ -134,8 +134,6 @@ def _start(prefix: np.ndarray, positions: PositionEmbedding | None, patches: int
 
 
 def _block(block: EncoderBlock) -> Block:
-    if block.window is not None:
-        raise InputError(f"{block.name} attends in windows, which cannot be exported yet: build without window.")
     attention, mlp = _attention(block.attention), _perceptron(block.mlp)
     if block.layer_scale is not None:
         scale1, scale2 = (_array(layer.gamma) for layer in (block.scale1, block.scale2))
@@ -165,6 +163,7 @@ def _attention(layer: SelfAttention) -> Attention:
         scale=(width // layer.num_heads) ** -0.5,
         rotary=layer.tables,
         bias=_array(layer.bias.table).T[None][:, :, layer.bias.index] if layer.bias else None,
+        windows=layer.windows,
     )
 
 

@@ -17,10 +17,10 @@ def reduce_tokens(network: Network, schedule: Sequence[int]) -> Network:
 
     Returns:
         The network that computes fewer tokens from the first merging block's perceptron on. A last block that
-        computes the class token alone merges nothing, and a network whose head needs the patches in their places stays
-        as it is.
+        computes the class token alone merges nothing, and a network whose head or windows need the patches in their
+        places stays as it is.
     """
-    if isinstance(network.head, Tail):
+    if isinstance(network.head, Tail) or any(block.attention.windows for block in network.blocks):
         return network
 
     def merging(block: Block, count: int) -> Block:

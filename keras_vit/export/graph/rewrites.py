@@ -92,7 +92,9 @@ def prune_last_block(network: Network) -> Network:
     if isinstance(network.head, Tail) or network.head.pooling != "token":
         return network
     *blocks, last = network.blocks
-    last = replace(last, keep=network.head.tokens, merge=0, metric=None)
+    # Class tokens attend to everything, whatever the windows.
+    attention = replace(last.attention, windows=None)
+    last = replace(last, attention=attention, keep=network.head.tokens, merge=0, metric=None)
     return replace(network, blocks=(*blocks, last))
 
 
