@@ -6,6 +6,7 @@ import argparse
 import csv
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         _deliver(json.dumps(rows, indent=1) + "\n", arguments.json)
     if arguments.csv:
-        _deliver(_as_csv(records), arguments.csv)
+        _deliver(_as_csv(records, found.task.columns), arguments.csv)
     if not quiet:
         for note in notes:
             print(note)
@@ -90,10 +91,10 @@ def _draw(found: Opened, examples: Examples, index: int, prediction: object, pat
         Image.fromarray(found.task.overlay(image, prediction)).save(temporary)
 
 
-def _as_csv(records: list[dict]) -> str:
+def _as_csv(records: list[dict], columns: Sequence[str]) -> str:
     text = io.StringIO()
-    columns = dict.fromkeys(key for record in records for key in record)
-    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+    named = dict.fromkeys((*columns, *(key for record in records for key in record)))
+    writer = csv.DictWriter(text, list(named), lineterminator="\n")
     writer.writeheader()
     writer.writerows(records)
     return text.getvalue()

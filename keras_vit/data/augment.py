@@ -51,7 +51,7 @@ class Augment:
             and of the hue by up to c / 20 of the colour circle; 0 for none.
         scale: smallest and largest factor on the size at which the fitted image appears, drawn uniformly; its place in
             the model's input is random then, what falls outside is cut off and the rest is filled with the mean
-            colour. (1, 1) turns it off. For masks and boxes.
+            colour. (1, 1) turns it off. For masks and boxes, where it is (0.75, 1.5) unless told otherwise.
     """
 
     crop_scale: tuple[float, float] = (0.08, 1.0)
@@ -66,14 +66,16 @@ class Augment:
     mixup: float = 0.0
     cutmix: float = 0.0
     color: float = 0.0
-    scale: tuple[float, float] = (1.0, 1.0)
+    scale: tuple[float, float] | None = None
 
     def __post_init__(self):
         for name in ("crop_scale", "crop_ratio", "scale"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, tuple(getattr(self, name)))
         self._check_pair("crop_scale", 1.0)
         self._check_pair("crop_ratio", math.inf)
-        self._check_pair("scale", math.inf)
+        if self.scale is not None:
+            self._check_pair("scale", math.inf)
         bounds = {"rotate": 180, "shift": math.inf, "randaugment": math.inf, "magnitude": 30}
         bounds |= {"erasing": 1, "mixup": math.inf, "cutmix": 1, "color": 1}
         for name, most in bounds.items():
@@ -87,7 +89,7 @@ class Augment:
 
     def check_for_classes(self):
         """Raises InputError where a setting is not for classification."""
-        if self.scale != (1.0, 1.0):
+        if self.scale is not None:
             raise InputError("augment.scale is for masks and boxes: for classification set augment.crop_scale.")
 
     def check_for_places(self):

@@ -17,6 +17,8 @@ from keras_vit.preprocessing import Preprocessing
 
 KEPT = 0.25
 """A box of which a smaller share of the area is inside the window is no target."""
+SCALE = (0.75, 1.5)
+"""Range of the random size, unless an `Augment` has another one."""
 SMALLEST = 1.0
 """A box that is smaller inside the window, in pixels of the model's input, is no target."""
 
@@ -110,6 +112,7 @@ class RandomWindow:
     def __init__(self, augment: Augment, preprocessing: Preprocessing):
         augment.check_for_places()
         self.augment, self.preprocessing = augment, preprocessing
+        self.scale = augment.scale or SCALE
 
     def __call__(self, image: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, Window]:
         """One view.
@@ -126,11 +129,11 @@ class RandomWindow:
         coins = tf.random.stateless_uniform((2,), coin) < 0.5
         mirrored = coins & tf.constant([augment.flip_vertical, augment.flip])
         place = geometry.placement(shape, self.preprocessing)
-        if augment.scale == (1.0, 1.0):
+        if self.scale == (1.0, 1.0):
             window = Window(shape, place, mirrored, self.preprocessing)
             pixels = window.fitted(image)
         else:
-            scale = place.scale * tf.random.stateless_uniform((), size, *augment.scale)
+            scale = place.scale * tf.random.stateless_uniform((), size, *self.scale)
             # Between flush with one end and flush with the other, be the image larger than the input or smaller.
             room = tf.constant(self.preprocessing.image_size, tf.float32) - tf.cast(shape, tf.float32) * scale
             offset = room * tf.random.stateless_uniform((2,), position)

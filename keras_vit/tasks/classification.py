@@ -15,10 +15,9 @@ from keras_vit.data.kinds import CLASSES, LabelKind
 from keras_vit.errors import InputError
 from keras_vit.evaluation.assessment import Assessment
 from keras_vit.preprocessing import Preprocessing
+from keras_vit.tasks.shipping import SMALLEST
 from keras_vit.tasks.task import Task, pixels
 
-SMALLEST = 1e-7
-"""What a probability of 0 counts as: quantised files round to 0, and the logarithm has to stay finite."""
 MISTAKES = 24
 """So many of the most confident mistakes are drawn."""
 

@@ -14,7 +14,7 @@ from keras_vit.errors import InputError
 from keras_vit.preprocessing import Preprocessing
 
 SMALLEST = 1e-6
-"""Smaller probabilities count as this in a divergence: quantised outputs are often exactly 0."""
+"""Smaller probabilities count as this where a logarithm is taken: quantised ones are often exactly 0."""
 
 
 @dataclass(frozen=True)

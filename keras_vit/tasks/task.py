@@ -46,6 +46,11 @@ class Task(Shipping, ABC):
     fit: ClassVar[str] = "crop"
     """How images are fitted into the model's input, unless a recipe says otherwise; see `Preprocessing`."""
 
+    batch_size: ClassVar[int] = 64
+    """Of training, unless a recipe says otherwise."""
+    columns: ClassVar[tuple[str, ...]] = ("file",)
+    """Of `records`: those that a CSV has even where nothing was seen."""
+
     # Learning
 
     @abstractmethod

@@ -93,7 +93,8 @@ class TrainSettings:
 
     Attributes:
         epochs: passes over the training images.
-        batch_size: images per update, over all devices and micro-batches together.
+        batch_size: images per update, over all devices and micro-batches together; by default what is usual for the
+            task: 64 for classification, 8 for segmentation and detection.
         learning_rate: the peak, after warm-up.
         warmup_epochs: of linear growth from 0.
         final_learning_rate: of the cosine, as a share of the peak.
@@ -113,7 +114,7 @@ class TrainSettings:
     """
 
     epochs: int = 30
-    batch_size: int = 64
+    batch_size: int | None = None
     learning_rate: float = 3e-4
     warmup_epochs: float = 2.0
     final_learning_rate: float = 0.01
@@ -132,7 +133,7 @@ class TrainSettings:
 
     def __post_init__(self):
         for name in ("epochs", "batch_size", "accumulate"):
-            if getattr(self, name) < 1:
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise InputError(f"train.{name} is at least 1, not {getattr(self, name)}.")
         for name in ("learning_rate", "head_rate", "layer_decay"):
             if getattr(self, name) <= 0:

@@ -82,6 +82,8 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, prog
         raise InputError("Training needs a validation split to choose the best epoch: set data.val_fraction above 0.")
     task = make_task(recipe.task, data.class_names, recipe.options)
     monitor = _monitor(recipe, task)
+    settings = dataclasses.replace(recipe.train, batch_size=recipe.train.batch_size or task.batch_size)
+    recipe = dataclasses.replace(recipe, train=settings)
 
     with strategy.scope():
         plain = _build(recipe, data, policy)

@@ -1,96 +1,18 @@
-"""Boxes: COCO, Pascal VOC and YOLO, told to be the same by their boxes; and what is refused."""
+"""Boxes: COCO, Pascal VOC and YOLO, told to be the same by their boxes."""
 
 from __future__ import annotations
 
-import copy
 import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from box_files import HEIGHT, NAMES, OBJECTS, SPLITS, WIDTH, coco, voc, whole, write
 from PIL import Image
 
 from keras_vit.data import BOXES, align, load
 from keras_vit.errors import InputError
-
-WIDTH, HEIGHT = 40, 30
-# Of each image (x0, y0, x1, y1, class): the third has none.
-OBJECTS = [[(2, 3, 20, 18, 0), (10, 5, 40, 30, 1)], [(0, 0, 40, 30, 1)], [], [(5, 6, 8, 9, 0)], [(1, 1, 3, 5, 1)]]
-NAMES = ["cat", "dog"]
-SPLITS = {"train": (0, 1, 2), "val": (3,), "test": (4,)}
-
-
-def coco(images=range(5)) -> dict:
-    annotations = [
-        {"image_id": i, "category_id": 3 + 4 * label, "bbox": [x0, y0, x1 - x0, y1 - y0]}
-        for i in images
-        for x0, y0, x1, y1, label in OBJECTS[i]
-    ]
-    return {
-        "images": [{"id": i, "file_name": f"{i}.jpg", "width": WIDTH, "height": HEIGHT} for i in images],
-        "annotations": [{"id": number, **row} for number, row in enumerate(annotations)],
-        "categories": [{"id": 7, "name": "dog"}, {"id": 3, "name": "cat"}],
-    }
-
-
-def write(path: Path, content):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(content if isinstance(content, str) else json.dumps(content))
-
-
-def voc(i: int, extra: str = "") -> str:
-    def item(x0, y0, x1, y1, label):
-        corners = f"<xmin>{x0 + 1}</xmin><ymin>{y0 + 1}</ymin><xmax>{x1}</xmax><ymax>{y1}</ymax>"
-        return f"<object><name>{NAMES[label]}</name><difficult>0</difficult><bndbox>{corners}</bndbox></object>"
-
-    size = f"<size><width>{WIDTH}</width><height>{HEIGHT}</height><depth>3</depth></size>"
-    return f"<annotation>{size}{''.join(item(*row) for row in OBJECTS[i])}{extra}</annotation>"
-
-
-def yolo(i: int) -> str:
-    return "\n".join(
-        f"{label} {(x0 + x1) / 2 / WIDTH} {(y0 + y1) / 2 / HEIGHT} {(x1 - x0) / WIDTH} {(y1 - y0) / HEIGHT}"
-        for x0, y0, x1, y1, label in OBJECTS[i]
-    )
-
-
-@pytest.fixture
-def pictures(tmp_path, make_images) -> Path:
-    make_images(tmp_path / "pictures", 5, size=(WIDTH, HEIGHT))
-    return tmp_path / "pictures"
-
-
-@pytest.fixture
-def coco_file(tmp_path, pictures) -> Path:
-    """`coco/all.json` beside `coco/images`."""
-    shutil.copytree(pictures, tmp_path / "coco" / "images")
-    write(tmp_path / "coco" / "all.json", coco())
-    return tmp_path / "coco" / "all.json"
-
-
-@pytest.fixture
-def voc_folder(tmp_path, pictures) -> Path:
-    shutil.copytree(pictures, tmp_path / "voc" / "JPEGImages")
-    for i in range(5):
-        write(tmp_path / "voc" / "Annotations" / f"{i}.xml", voc(i))
-    for split, members in SPLITS.items():
-        lines = "".join(f"{i}  1\n" for i in members)
-        write(tmp_path / "voc" / "ImageSets" / "Main" / f"{split}.txt", lines)
-    return tmp_path / "voc"
-
-
-@pytest.fixture
-def yolo_folder(tmp_path, pictures) -> Path:
-    root = tmp_path / "yolo"
-    for split, members in SPLITS.items():
-        for i in members:
-            (root / "images" / split).mkdir(parents=True, exist_ok=True)
-            shutil.copy(pictures / f"{i}.jpg", root / "images" / split)
-            if OBJECTS[i]:
-                write(root / "labels" / split / f"{i}.txt", yolo(i))
-    write(root / "data.yaml", "path: ../somewhere\ntrain: images/train\nnames: [cat, dog]\n")
-    return root
 
 
 def check_same(data, splits=SPLITS, digits=4):
@@ -109,10 +31,6 @@ def check_same(data, splits=SPLITS, digits=4):
             assert not labels.crowd[place].any()
             assert labels.boxes[place].dtype == labels.areas[place].dtype == np.float32
             assert (labels.classes[place].dtype, labels.crowd[place].dtype) == (np.int64, bool)
-
-
-def whole(spec):
-    return load(str(spec), labels=BOXES, val_fraction=0, test_fraction=0)
 
 
 def test_coco_file(coco_file):
@@ -251,158 +169,6 @@ def test_annotations_of_another_image_size(coco_file):
     write(coco_file, content)
     with pytest.raises(InputError, match=r"1\.jpg \(its annotations are for 30 x 40 pixels and the image has 40 x 30"):
         whole(coco_file)
-
-
-def changed(**changes):
-    """A COCO file in which `images__1={...}` updates or None removes a row or a part."""
-    content = copy.deepcopy(coco())
-    for place, value in changes.items():
-        part, _, row = place.partition("__")
-        if not row:
-            content[part] = value
-        else:
-            content[part][int(row)] |= value
-    return content
-
-
-@pytest.mark.parametrize(
-    ("content", "sentence"),
-    [
-        ("", "is no JSON"),
-        ("{'images': 1}", "is no JSON"),
-        ("[" * 100000, "is no JSON"),
-        ("[]", "has no list 'images'"),
-        ({}, "has no list 'images'"),
-        (changed(annotations=None), "has no list 'annotations'"),
-        (changed(annotations=[1]), "has no list 'annotations'"),
-        (changed(images=[], annotations=[]), "names no images"),
-        (changed(annotations=[]), "train split has no boxes"),
-        (changed(annotations__0={"category_id": 5}), "category id 5, which is none of its 2 categories"),
-        (changed(categories=[]), "category id 3, which is none of its 0 categories"),
-        (changed(annotations=[], categories=[]), "names no classes"),
-        (changed(categories__0={"id": 3}), "the category id 3 twice"),
-        (changed(categories__0={"name": "cat"}), "Two categories are called 'cat'"),
-        (changed(images__1={"id": 0}), r"the image id 0 twice \(1\.jpg\)"),
-        (changed(images__1={"id": None}), "has id None in"),
-        (changed(images__1={"file_name": 7}), "has file_name 7 in"),
-        (changed(annotations__2={"image_id": 99}), "an annotation of the image id 99, which no image has"),
-        (
-            changed(annotations__2={"bbox": [1, 2, 3]}),
-            r"the box \[1, 2, 3\] in annotation 2 of image id 1: make it four",
-        ),
-        (changed(annotations__2={"bbox": [1, 2, 3, "4"]}), "make it four numbers"),
-        (changed(annotations__2={"bbox": [1, 2, 3, float("nan")]}), "make it four numbers"),
-        (
-            changed(images__1={"file_name": "lost.jpg"}),
-            r"names 1 image\(s\) that are not there, the first is lost\.jpg",
-        ),
-    ],
-    ids=range(22),
-)
-def test_wrong_coco(coco_file, content, sentence):
-    write(coco_file, content)
-    with pytest.raises(InputError, match=sentence):
-        whole(coco_file)
-
-
-def test_coco_files_that_disagree(coco_file):
-    coco_file.unlink()
-    write(coco_file.parent / "train.json", coco(range(3)))
-    write(coco_file.parent / "val.json", coco([3]) | {"categories": [{"id": 3, "name": "bird"}]})
-    with pytest.raises(InputError, match="calls category 3 'bird', elsewhere 'cat'"):
-        load(str(coco_file.parent), labels=BOXES)
-    write(coco_file.parent / "valid.json", coco([3]))
-    with pytest.raises(InputError, match="are both the val split"):
-        load(str(coco_file.parent), labels=BOXES)
-
-
-@pytest.mark.parametrize(
-    ("content", "sentence"),
-    [
-        ("", "is no readable XML"),
-        ("<annotation><object></annotation>", "is no readable XML"),
-        (voc(0, "<object><name>dog</name></object>"), "Object 3 of .* has no four numbers"),
-        (voc(0).replace("<xmin>3<", "<xmin>three<"), "Object 1 of .* has no four numbers"),
-        (voc(0).replace("<name>cat</name>", ""), "Object 1 of .* lacks a name"),
-        ('<!DOCTYPE a [<!ENTITY b "bomb">]><annotation>&b;</annotation>', "declares a document type"),
-        ('<!DOCTYPE a SYSTEM "file:///etc/passwd"><annotation/>', "declares a document type"),
-        (voc(0).replace("<xmax>20<", "<xmax>70<"), r"0\.jpg \(the box from 2, 3 to 70, 18 is outside"),
-    ],
-    ids=range(8),
-)
-def test_wrong_voc(voc_folder, content, sentence):
-    write(voc_folder / "Annotations" / "0.xml", content)
-    with pytest.raises(InputError, match=sentence):
-        load(str(voc_folder), labels=BOXES)
-
-
-def test_voc_files_that_do_not_match(voc_folder):
-    write(voc_folder / "classes.txt", "cat\ndoge\n")
-    with pytest.raises(InputError, match="object of the class 'dog', which is unknown: did you mean 'doge'"):
-        load(str(voc_folder), labels=BOXES)
-    (voc_folder / "classes.txt").unlink()
-    (voc_folder / "Annotations" / "1.xml").unlink()
-    with pytest.raises(InputError, match=r"train\.txt names '1', which has no annotation"):
-        load(str(voc_folder), labels=BOXES)
-    (voc_folder / "JPEGImages" / "0.jpg").unlink()
-    with pytest.raises(
-        InputError, match=r"1 annotation file\(s\) have no image of the same name, the first is .*0\.xml"
-    ):
-        load(str(voc_folder), labels=BOXES)
-    for path in (voc_folder / "Annotations").iterdir():
-        path.unlink()
-    with pytest.raises(InputError, match=r"has no \.xml files"):
-        load(str(voc_folder), labels=BOXES)
-
-
-@pytest.mark.parametrize(
-    ("line", "sentence"),
-    [
-        ("0 0.5 0.5 0.2", r"Line 2 of .*0\.txt is '0 0\.5 0\.5 0\.2': write class x y width height"),
-        ("0 0.5 0.5 0.2 0.1 0.3 0.3", "five numbers"),
-        ("cat 0.5 0.5 0.2 0.2", "five numbers"),
-        ("0.5 0.5 0.5 0.2 0.2", "five numbers"),
-        ("0 nan 0.5 0.2 0.2", "five numbers"),
-        ("2 0.5 0.5 0.2 0.2", "Line 2 of .* has the class 2, but there are 2, from 0"),
-        ("-1 0.5 0.5 0.2 0.2", "has the class -1"),
-        ("0 0.5 0.5 0 0.2", r"0\.jpg \(the box from 20, 12 to 20, 18 has no area"),
-        ("0 0.5 0.5 1.2 0.2", r"0\.jpg \(the box from -4, 12 to 44, 18 is outside"),
-        ("0 320 240 20 20", r"0\.jpg \(.* is outside"),
-    ],
-)
-def test_wrong_yolo(yolo_folder, line, sentence):
-    write(yolo_folder / "labels" / "train" / "0.txt", f"0 0.5 0.5 0.2 0.2\n{line}\n")
-    with pytest.raises(InputError, match=sentence):
-        load(str(yolo_folder), labels=BOXES)
-
-
-def test_yolo_files_that_do_not_match(yolo_folder):
-    write(yolo_folder / "labels" / "train" / "8.txt", "")
-    with pytest.raises(InputError, match=r"1 label file\(s\) have no image of the same name, the first is .*8\.txt"):
-        load(str(yolo_folder), labels=BOXES)
-    write(yolo_folder / "data.yaml", "nc: 2")
-    with pytest.raises(InputError, match=r"data\.yaml has no list of names"):
-        load(str(yolo_folder), labels=BOXES)
-    write(yolo_folder / "data.yaml", "names: [")
-    with pytest.raises(InputError, match="is no readable YAML"):
-        load(str(yolo_folder), labels=BOXES)
-    (yolo_folder / "data.yaml").unlink()
-    with pytest.raises(InputError, match=r"does not name its classes: add a data\.yaml"):
-        load(str(yolo_folder), labels=BOXES)
-
-
-def test_unknown_places(tmp_path):
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"is no kind of data that is known: give a folder with COCO's"):
-        load(str(tmp_path / "empty"), labels=BOXES)
-    with pytest.raises(InputError, match="There is no data at"):
-        load(str(tmp_path / "nowhere"), labels=BOXES)
-    for name in ("voc/Annotations", "voc/JPEGImages", "yolo/images", "yolo/labels"):
-        (tmp_path / name).mkdir(parents=True)
-    write(tmp_path / "yolo" / "classes.txt", "cat")
-    for name in ("voc", "yolo"):
-        with pytest.raises(InputError, match="has no images"):
-            load(str(tmp_path / name), labels=BOXES)
 
 
 def test_bccd(shared_data):

@@ -103,7 +103,7 @@ def test_little_that_remains_is_no_target():
 @pytest.mark.parametrize("fit", FITS)
 def test_without_augmentation_it_is_the_evaluation_view(fit):
     image = np.random.default_rng(1).integers(0, 256, (70, 50, 1), np.uint8)
-    ((pixels, window),) = views(Augment(flip=False), record(fit), image, 1)
+    ((pixels, window),) = views(Augment(scale=(1, 1), flip=False), record(fit), image, 1)
     np.testing.assert_array_equal(pixels, geometry.resize_and_crop(tf.constant(image), record(fit)))
     whole = whole_window(tf.constant([70, 50]), record(fit))
     mask = tf.constant(blocks(70, 50, 10))
@@ -121,6 +121,10 @@ def test_an_image_of_the_models_size_is_untouched(fit):
     np.testing.assert_array_equal(window.pixels(image), image)
     row = tf.constant([[3.25, 4.5, 89.5, 60.0, 2.0]])
     np.testing.assert_array_equal(window.boxes(row), row)
+
+
+def test_the_size_is_random_unless_told_otherwise():
+    assert RandomWindow(Augment(), record()).scale == (0.75, 1.5)
 
 
 def test_the_size_is_within_its_range_and_the_place_anywhere():

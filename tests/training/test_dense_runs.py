@@ -24,7 +24,7 @@ def settings(task: str, shapes, out, **changes) -> dict:
         "task": task,
         "model": {"name": "vit_mu8", "image_size": [36, 48], "init": "xavier", "position_init": "sincos"},
         "augment": {"scale": [0.8, 1.2], "color": 0.1},
-        "train": {"epochs": 2, "batch_size": 8, "learning_rate": 3e-3, "warmup_epochs": 1},
+        "train": {"epochs": 2, "learning_rate": 3e-3, "warmup_epochs": 1},
         "out": str(out),
     }
     for path, value in changes.items():
@@ -49,6 +49,7 @@ def finished(request, shapes, tmp_path_factory):
 def test_it_learns_and_leaves_everything_behind(finished):
     name, least = FIGURES[finished.recipe.task]
     assert finished.metrics["test"][name] >= least
+    assert finished.recipe.train.batch_size == 8
     watched = finished.history[next(iter(finished.task.goals))]
     assert max(watched) > watched[0]
     assert (finished.folder / "evaluation" / "test_mistakes.png").is_file()

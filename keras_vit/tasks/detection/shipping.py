@@ -6,9 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vit.tasks.detection.suppression import Detections
-
-SMALLEST = 1e-6
-"""Scores are kept so far from 0 and 1 where their logarithm is taken: quantised ones are often exactly 0."""
+from keras_vit.tasks.shipping import SMALLEST
 
 
 def suppressed(

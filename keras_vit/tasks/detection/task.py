@@ -61,6 +61,8 @@ class Detection(Task):
     labels: ClassVar[LabelKind] = BOXES
     goals: ClassVar[Mapping] = {"val_ap": max, "val_ap50": max, "val_loss": min}
     fit: ClassVar[str] = "pad"
+    batch_size: ClassVar[int] = 8
+    columns: ClassVar[tuple[str, ...]] = ("file", "class", "score", "x0", "y0", "x1", "y1")
 
     def __post_init__(self):
         if self.box_loss not in OVERLAPS:
@@ -202,12 +204,7 @@ class Detection(Task):
     def records(self, row: Mapping) -> list[dict]:
         """A record an object: `file`, `class`, `score` and the box's corners in pixels."""
         return [
-            {
-                "file": row["file"],
-                "class": found["class"],
-                "score": f"{found['score']:.4f}",
-                **dict(zip(("x0", "y0", "x1", "y1"), found["box"], strict=True)),
-            }
+            dict(zip(self.columns, (row["file"], found["class"], f"{found['score']:.4f}", *found["box"]), strict=True))
             for found in row["objects"]
         ]
 

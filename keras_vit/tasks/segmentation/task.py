@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_vit import evaluation
 from keras_vit.data import Examples, eval_dataset
+from keras_vit.data.geometry import fill
 from keras_vit.data.kinds import MASKS, LabelKind
 from keras_vit.errors import InputError, suggest
 from keras_vit.evaluation.assessment import Assessment
@@ -59,6 +60,7 @@ class Segmentation(Task):
     mirrored: bool = False
 
     labels: ClassVar[LabelKind] = MASKS
+    batch_size: ClassVar[int] = 8
     goals: ClassVar[Mapping] = {"val_miou": max, "val_pixel_accuracy": max, "val_loss": min}
     fit: ClassVar[str] = "pad"
 
@@ -118,12 +120,12 @@ class Segmentation(Task):
                 return outputs_of(images)
             return (outputs_of(images) + outputs_of(images[:, :, ::-1])[:, :, ::-1]) / 2
 
-        fill = 255.0 * np.asarray(preprocessing.mean, "float32")
+        beyond = fill(preprocessing).numpy()
         for index in shown(range(len(examples)), len(examples), progress):
             image = original(examples, index, preprocessing.channels)
             view = view_of(image, preprocessing, self.zoom)
             probabilities = slide(
-                both, view, preprocessing.image_size, overlap=self.overlap, fill=fill, batch_size=batch_size
+                both, view, preprocessing.image_size, overlap=self.overlap, fill=beyond, batch_size=batch_size
             )
             yield resized(probabilities, image.shape[:2]).argmax(-1).astype("int32")
 
