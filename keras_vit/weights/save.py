@@ -41,7 +41,7 @@ def save(model: keras.Model, path: str | os.PathLike, dialect: str = "timm") -> 
         The folder.
 
     Raises:
-        InputError: an unknown dialect, a model that the other library has no architecture for, the name of a file,
+        InputError: an unknown dialect, a model or a preprocessing that the other library has not, the name of a file,
             or a folder that cannot be written.
     """
     if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
@@ -53,9 +53,23 @@ def save(model: keras.Model, path: str | os.PathLike, dialect: str = "timm") -> 
     if dialect not in written:
         raise InputError(f"Weights cannot be written as {dialect!r}: {suggest(dialect, written)}")
     architecture = describe(model)
+    _check(model, architecture, dialect)
     files = written[dialect].configs(architecture)
     arrays = to_dialect(model, architecture, written[dialect])
     return _write(folder, arrays, files, metadata_of(architecture))
+
+
+def _check(model: keras.Model, architecture: Architecture, dialect: str) -> None:
+    if not architecture.pooling:
+        raise InputError(
+            f"{dialect} knows no Vision Transformer with the head of {model.name}: classifiers and encoders can be "
+            "written, any other model with model.save('model.keras')."
+        )
+    if architecture.preprocessing and architecture.preprocessing.fit == "pad":
+        raise InputError(
+            f"{dialect} does not fill images up at the right and at the bottom, as fit='pad' does: build {model.name} "
+            "with a preprocessing record of fit='crop' or 'squash'."
+        )
 
 
 def to_dialect(model: keras.Model, architecture: Architecture, dialect: Dialect) -> dict[str, np.ndarray]:

@@ -50,8 +50,11 @@ class Classifier:
             with zipfile.ZipFile(path) as archive:
                 self.labels = archive.read("labels.txt").decode().splitlines()
                 self.record = json.loads(archive.read("preprocessing.json"))
+                told = json.loads(archive.read("task.json")) if "task.json" in archive.namelist() else {}
         except (zipfile.BadZipFile, KeyError, ValueError) as error:
             raise Mistake(f"{path} does not say its labels and preprocessing: export it with keras-vit.") from error
+        if told.get("name", "classification") != "classification":
+            raise Mistake(f"{path} was trained for {told['name']}, this script classifies: use `keras-vit predict`.")
         [self.input], [self.output] = self.interpreter.get_input_details(), self.interpreter.get_output_details()
         if self.output["shape"][-1] != len(self.labels):
             raise Mistake(
@@ -102,12 +105,16 @@ def read_image(path: str, channels: int) -> Image.Image:
 def fit(image: Image.Image, record: dict) -> np.ndarray:
     """The model's view of an image, (H, W, channels) uint8: resized, and its centre cut out, as the record says.
 
-    With `"fit": "crop"` the image keeps its aspect ratio and covers size / crop; with `"squash"` each side is resized.
+    With `"fit": "crop"` the image keeps its aspect ratio and covers size / crop; with `"squash"` each side is resized;
+    with `"pad"` the image keeps its aspect ratio inside the size, and the mean colour is to its right and below.
     """
     height, width = record["image_size"]
     target = [math.floor(side / record["crop"]) for side in (height, width)]
     if record["fit"] == "squash":
         resized = target
+    elif record["fit"] == "pad":
+        ratio = min(target[0] / image.height, target[1] / image.width)
+        resized = [max(1, round(image.height * ratio)), max(1, round(image.width * ratio))]
     elif target[0] == target[1]:
         resized = [target[0] * side // min(image.size) for side in (image.height, image.width)]
     else:
@@ -116,6 +123,11 @@ def fit(image: Image.Image, record: dict) -> np.ndarray:
     # The rows first, always: Pillow from version 13 on would begin with the columns of some tall images.
     method = FILTERS[record["interpolation"]]
     image = image.resize((resized[1], image.height), method).resize((resized[1], resized[0]), method)
+    if record["fit"] == "pad":
+        beyond = tuple(round(255 * channel) for channel in record["mean"])
+        pixels = np.full((height, width, len(beyond)), beyond, np.uint8)
+        pixels[: resized[0], : resized[1]] = np.asarray(image).reshape(*resized, -1)
+        return pixels
     top, left = round((resized[0] - height) / 2), round((resized[1] - width) / 2)
     pixels = np.asarray(image.crop((left, top, left + width, top + height)))
     return pixels.reshape(height, width, -1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -82,6 +83,8 @@ def test_what_is_printed(file, photos):
         Preprocessing(crop=0.875, interpolation="bilinear"),
         Preprocessing(image_size=(160, 224), crop=0.95),
         Preprocessing(image_size=(97, 224), fit="squash"),
+        Preprocessing(image_size=(97, 224), fit="pad", crop=1.0),
+        Preprocessing(image_size=(64, 64), fit="pad", crop=1.0, mean=(0.5,), std=(0.5,)),
         Preprocessing(image_size=(32, 32), crop=1.0, mean=(0.5,), std=(0.5,)),
     ],
 )
@@ -113,12 +116,17 @@ def test_mistakes_are_sentences(file, photos, tmp_path):
     content = file.read_bytes()
     bare.write_bytes(content[: content.index(b"PK\x03\x04")])
     text.write_text("not a model")
+    elsewhere = tmp_path / "streets.tflite"
+    elsewhere.write_bytes(content)
+    with zipfile.ZipFile(elsewhere, "a") as archive:
+        archive.writestr("task.json", '{"name": "segmentation", "options": {}}')
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(photos[0].read_bytes()[:200])
     for arguments, words in (
         ((tmp_path / "no.tflite", photos[0]), "There is no file"),
         ((text, photos[0]), "does not load as a .tflite file"),
         ((bare, photos[0]), "export it with keras-vit"),
+        ((elsewhere, photos[0]), "was trained for segmentation"),
         ((file, tmp_path / "no.jpg"), "There is no photo"),
         ((file, broken), "cannot be read as an image"),
     ):

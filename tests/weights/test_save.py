@@ -10,6 +10,7 @@ import pytest
 
 import keras_vit
 from keras_vit.errors import InputError
+from keras_vit.preprocessing import Preprocessing
 
 SETTINGS = {"num_classes": 5, "image_size": 32, "depth": 1}
 
@@ -17,6 +18,7 @@ INTERRUPTED = """
 import resource, sys
 import keras_vit
 from keras_vit.errors import InputError
+from keras_vit.preprocessing import Preprocessing
 
 model = keras_vit.build("vit_mu16", num_classes=7, image_size=32, depth=1, seed=2)
 for limit in map(int, sys.argv[2:]):
@@ -81,6 +83,21 @@ def test_below_a_file(model, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="is a file, choose a folder"):
         keras_vit.weights.save(model, tmp_path / "file" / "weights")
+
+
+@pytest.mark.parametrize("dialect", ["timm", "huggingface"])
+def test_what_others_do_not_know(dialect, tmp_path):
+    streets = keras_vit.build("vit_mu16", task="segmentation", num_classes=3, image_size=32)
+    padded = keras_vit.build(
+        "vit_mu16", num_classes=3, image_size=32, preprocessing=Preprocessing((32, 32), crop=1.0, fit="pad")
+    )
+    for model, words in (
+        (streets, "knows no Vision Transformer with the head of"),
+        (padded, "does not fill images up"),
+    ):
+        with pytest.raises(InputError, match=words):
+            keras_vit.weights.save(model, tmp_path / "folder", dialect=dialect)
+    assert not (tmp_path / "folder").exists()
 
 
 def test_an_unknown_dialect(model, tmp_path):
