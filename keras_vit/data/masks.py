@@ -115,6 +115,8 @@ def decode_mask(content: bytes) -> np.ndarray:
     try:
         image = Image.open(io.BytesIO(content))
         image.load()
+    except Image.UnidentifiedImageError as error:
+        raise InputError("the mask cannot be read: it is damaged, or no PNG") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"the mask cannot be read: {error}") from error
     if image.format in ("JPEG", "WEBP"):
