@@ -21,6 +21,7 @@ FIGURE_COLUMNS = {
     "ap_small": ("AP small", percent),
     "ap_medium": ("AP medium", percent),
     "ap_large": ("AP large", percent),
+    "ar100": ("AR100", percent),
     "loss": ("Loss (nats)", scaled("", 1, 4)),
     "ece": ("Calibration error", percent),
     "n": ("Images", number),
