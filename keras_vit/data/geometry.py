@@ -119,30 +119,6 @@ def boxes_to_original(boxes: np.ndarray, shape: tuple[int, int], preprocessing: 
     return np.clip(corners, 0, np.tile(shape[::-1], 2)).astype(np.float32)
 
 
-def mask_to_original(
-    mask: np.ndarray, shape: tuple[int, int], preprocessing: Preprocessing, outside: int
-) -> np.ndarray:
-    """A mask of the model's input as a mask of the image that it was made of, by nearest neighbour.
-
-    Args:
-        mask: (h, w) whole numbers.
-        shape: height and width of the image in pixels.
-        preprocessing: the record.
-        outside: the value of pixels that the crop cut off.
-
-    Returns:
-        (H, W) of the mask's type.
-    """
-    scale, offset = placed(shape, preprocessing)
-    places, inside = [], []
-    for axis, side in enumerate(shape):
-        at = np.floor((np.arange(side) + 0.5) * scale[axis] + offset[axis]).astype(np.int64)
-        inside.append((at >= 0) & (at < mask.shape[axis]))
-        places.append(np.clip(at, 0, mask.shape[axis] - 1))
-    found = mask[np.ix_(*places)]
-    return np.where(inside[0][:, None] & inside[1][None, :], found, np.asarray(outside, mask.dtype))
-
-
 def resize(image: tf.Tensor, size: tuple[int, int], interpolation: str) -> tf.Tensor:
     """Antialiased resize without keeping the aspect ratio.
 

@@ -25,12 +25,12 @@ KINDS = {
 """What a file takes and gives: float32 with float or int8 weights, or uint8 pixels with uint8 or float scores."""
 
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "edge" / "classify.py"
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "edge" / "predict.py"
 
 
-def classify_script():
-    """The example `scripts/edge/classify.py` as a module."""
-    spec = importlib.util.spec_from_file_location("edge_classify", SCRIPT)
+def edge_script():
+    """The example `scripts/edge/predict.py` as a module."""
+    spec = importlib.util.spec_from_file_location("edge_predict", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from edge_helpers import KINDS, classify_script, convert, run_mediapipe, run_tflite
+from edge_helpers import KINDS, convert, edge_script, run_mediapipe, run_tflite
 from PIL import Image
 
 import keras_vit
@@ -152,13 +152,13 @@ def test_mediapipe_in_the_browser(drive, site, expected):
 
 def test_the_page_in_the_browser(drive, site, photos, expected, tmp_path):
     """The page cuts whole photos to the very pixels that the Python example makes of them."""
-    script = classify_script()
+    script = edge_script()
     screenshots = {str(tmp_path / "desktop.png"): [1200, 800], str(tmp_path / "phone.png"): [390, 844]}
     jobs = [{"url": f"index.html?model={kind}.tflite", "photos": photos, "screenshots": screenshots} for kind in KINDS]
     for kind, done in zip(KINDS, drive(*jobs), strict=True):
-        classifier = script.Classifier(str(site / f"{kind}.tflite"), threads=1)
-        views = [script.fit(script.read_image(str(path), 3), classifier.record) for path in photos]
-        in_python = np.stack([classifier(pixels) for pixels in views])
+        runs = script.Model(str(site / f"{kind}.tflite"), threads=1)
+        views = [script.fit(script.read_image(str(path), 3), runs.record) for path in photos]
+        in_python = np.stack([runs(pixels)["probabilities"] for pixels in views])
         assert_alike(done["answers"], in_python, TOLERANCES[kind])
         assert all(len(answer["text"].split("%")) == 6 for answer in done["answers"])
         assert done["outside"] == []

@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 import tensorflow as tf
-from edge_helpers import KINDS, SCRIPT, classify_script, convert
+from edge_helpers import KINDS, SCRIPT, convert, edge_script
 from export_helpers import CLASS_NAMES
 from PIL import Image
 
@@ -22,7 +22,7 @@ from keras_vit.preprocessing import Preprocessing
 
 @pytest.fixture(scope="module")
 def script():
-    return classify_script()
+    return edge_script()
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +57,14 @@ def run(*arguments):
 
 
 def test_answers_are_the_models(script, file, model, photos, views):
-    classifier = script.Classifier(str(file))
+    runs = script.Model(str(file))
     logits = np.asarray(model(views), "float64")
     expected = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
-    pixels = [script.fit(script.read_image(str(path), 3), classifier.record) for path in photos]
-    found = np.stack([classifier(image) for image in pixels])
+    pixels = [script.fit(script.read_image(str(path), 3), runs.record) for path in photos]
+    found = np.stack([runs(image)["probabilities"] for image in pixels])
     assert found.argmax(-1).tolist() == expected.argmax(-1).tolist()
-    np.testing.assert_allclose(found, expected, atol=0.15 if classifier.output["dtype"] == np.uint8 else 1e-4)
+    quantised = runs.outputs["probabilities"]["dtype"] == np.uint8
+    np.testing.assert_allclose(found, expected, atol=0.15 if quantised else 1e-4)
 
 
 def test_what_is_printed(file, photos):
@@ -116,17 +117,17 @@ def test_mistakes_are_sentences(file, photos, tmp_path):
     content = file.read_bytes()
     bare.write_bytes(content[: content.index(b"PK\x03\x04")])
     text.write_text("not a model")
-    elsewhere = tmp_path / "streets.tflite"
+    elsewhere = tmp_path / "graded.tflite"
     elsewhere.write_bytes(content)
     with zipfile.ZipFile(elsewhere, "a") as archive:
-        archive.writestr("task.json", '{"name": "segmentation", "options": {}}')
+        archive.writestr("task.json", '{"name": "graded", "options": {}}')
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(photos[0].read_bytes()[:200])
     for arguments, words in (
         ((tmp_path / "no.tflite", photos[0]), "There is no file"),
         ((text, photos[0]), "does not load as a .tflite file"),
         ((bare, photos[0]), "export it with keras-vit"),
-        ((elsewhere, photos[0]), "was trained for segmentation"),
+        ((elsewhere, photos[0]), "was trained for graded"),
         ((file, tmp_path / "no.jpg"), "There is no photo"),
         ((file, broken), "cannot be read as an image"),
     ):

@@ -1,4 +1,4 @@
-"""From a detector's outputs to detections: class-wise non-maximum suppression, in TensorFlow and in NumPy alone."""
+"""From a detector's outputs to detections: class-wise non-maximum suppression."""
 
 from __future__ import annotations
 
@@ -76,53 +76,6 @@ def detect(
         Detections(boxes[i, :count], scores[i, :count], classes[i, :count].astype(np.int64))
         for i, count in enumerate(counts)
     ]
-
-
-def detect_numpy(
-    outputs: np.ndarray,
-    *,
-    score_threshold: float = SCORE_THRESHOLD,
-    iou_threshold: float = IOU_THRESHOLD,
-    max_detections: int = MAX_DETECTIONS,
-) -> list[Detections]:
-    """The same with NumPy alone, for use beside exported files; the arguments of `detect`.
-
-    Raises:
-        InputError: as `detect`.
-    """
-    _check(np.shape(outputs), score_threshold, iou_threshold, max_detections)
-    return [_suppressed(image, score_threshold, iou_threshold, max_detections) for image in np.asarray(outputs)]
-
-
-def _suppressed(output: np.ndarray, score_threshold: float, iou_threshold: float, most: int) -> Detections:
-    boxes = output[:, :4].astype(np.float32)
-    # tanh does not overflow as exp does.
-    scores = (0.5 + 0.5 * np.tanh(0.5 * output[:, 4:].astype(np.float32))).astype(np.float32)
-    found = []
-    for index, column in enumerate(scores.T):
-        rows = np.flatnonzero(column > score_threshold)
-        rows = rows[np.argsort(-column[rows], kind="stable")]
-        rows = rows[_kept(boxes[rows], iou_threshold, most)]
-        found += [(column[row], index, row) for row in rows]
-    found = sorted(found, key=lambda each: -each[0])[:most]
-    rows = np.array([row for _, _, row in found], np.int64)
-    classes = np.array([index for _, index, _ in found], np.int64)
-    return Detections(boxes[rows], scores[rows, classes], classes)
-
-
-def _kept(boxes: np.ndarray, iou_threshold: float, most: int) -> np.ndarray:
-    """Which of boxes, the surest first, no surer kept one overlaps by more."""
-    x0, y0, x1, y1 = boxes.T
-    areas = (x1 - x0) * (y1 - y0)
-    left, kept = np.arange(len(boxes)), []
-    while len(left) and len(kept) < most:
-        first, left = left[0], left[1:]
-        kept.append(first)
-        width = np.minimum(x1[first], x1[left]) - np.maximum(x0[first], x0[left])
-        height = np.minimum(y1[first], y1[left]) - np.maximum(y0[first], y0[left])
-        shared = np.maximum(width, 0) * np.maximum(height, 0)
-        left = left[shared <= iou_threshold * (areas[first] + areas[left] - shared)]
-    return np.array(kept, np.int64)
 
 
 def _check(shape: tuple[int, ...], score_threshold: float, iou_threshold: float, max_detections: int) -> None:

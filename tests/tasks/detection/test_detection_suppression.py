@@ -1,4 +1,4 @@
-"""Non-maximum suppression: TensorFlow and NumPy agree, and both do what they say."""
+"""Non-maximum suppression does what it says."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from keras_vit.errors import InputError
-from keras_vit.tasks.detection.suppression import Detections, detect, detect_numpy
+from keras_vit.tasks.detection.suppression import Detections, detect
 
 
 def crowded(seed: int, images: int = 3, places: int = 300, classes: int = 4) -> np.ndarray:
@@ -19,41 +19,19 @@ def crowded(seed: int, images: int = 3, places: int = 300, classes: int = 4) -> 
     return np.concatenate([corner, corner + size, logits], -1).astype("float32")
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"iou_threshold": 0.3},
-        {"score_threshold": 0.5, "iou_threshold": 0.9},
-        {"max_detections": 7},
-        {"iou_threshold": 1.0, "score_threshold": 0.0, "max_detections": 2000},
-    ],
-)
-def test_numpy_finds_what_tensorflow_finds(seed, options):
-    outputs = crowded(seed)
-    for one, other in zip(detect(outputs, **options), detect_numpy(outputs, **options), strict=True):
-        assert len(one) == len(other) > 0
-        np.testing.assert_allclose(one.scores, other.scores, atol=1e-6)
-        np.testing.assert_array_equal(one.classes, other.classes)
-        np.testing.assert_array_equal(one.boxes, other.boxes)
-
-
-@pytest.mark.parametrize("find", [detect, detect_numpy])
-def test_a_surer_box_suppresses_those_of_its_class_alone(find):
+def test_a_surer_box_suppresses_those_of_its_class_alone():
     logits = [[3, -9], [2, 1], [1, -9], [-9, -9]]
     boxes = [[0, 0, 10, 10], [0, 0, 10, 9], [20, 20, 30, 30], [50, 50, 60, 60]]
-    found = find(np.concatenate([boxes, logits], -1)[None].astype("float32"))[0]
+    found = detect(np.concatenate([boxes, logits], -1)[None].astype("float32"))[0]
     np.testing.assert_array_equal(found.classes, [0, 0, 1])
     np.testing.assert_array_equal(found.boxes, np.array(boxes, "float32")[[0, 2, 1]])
     np.testing.assert_allclose(found.scores, 1 / (1 + np.exp([-3.0, -1.0, -1.0])), rtol=1e-6)
 
 
-@pytest.mark.parametrize("find", [detect, detect_numpy])
-def test_nothing_found_is_an_empty_list(find):
+def test_nothing_found_is_an_empty_list():
     outputs = crowded(0)
     outputs[..., 4:] = -1e4
-    for found in find(outputs):
+    for found in detect(outputs):
         assert (found.boxes.shape, found.scores.shape, found.classes.shape) == ((0, 4), (0,), (0,))
         assert (found.boxes.dtype, found.scores.dtype, found.classes.dtype) == ("float32", "float32", "int64")
 
@@ -64,7 +42,6 @@ def test_what_is_less_sure_can_be_left_out():
     assert found.above(0.45).classes.tolist() == [1]
 
 
-@pytest.mark.parametrize("find", [detect, detect_numpy])
 @pytest.mark.parametrize(
     ("shape", "options", "sentence"),
     [
@@ -75,6 +52,6 @@ def test_what_is_less_sure_can_be_left_out():
         ((1, 5, 6), {"max_detections": 0}, "max_detections is a whole number from 1"),
     ],
 )
-def test_wrong_arguments_get_one_sentence(find, shape, options, sentence):
+def test_wrong_arguments_get_one_sentence(shape, options, sentence):
     with pytest.raises(InputError, match=sentence):
-        find(np.zeros(shape, "float32"), **options)
+        detect(np.zeros(shape, "float32"), **options)
