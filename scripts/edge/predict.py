@@ -18,9 +18,14 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageColor, ImageDraw, ImageOps, UnidentifiedImageError
 
 FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+COLOURS = (
+    *("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"),
+    *("#F0E442", "#7F3C8D", "#8B4513", "#32CD32", "#B22222", "#708090"),
+)
+"""Of the classes, in turns."""
 SHOWN_SCORE = 0.3
 """What a detector is less sure of is not shown, unless its file says otherwise."""
 
@@ -192,8 +197,10 @@ def show_objects(model: Model, image: Image.Image, outputs: dict, top: int) -> I
         corners = (box + np.tile([left, top_row], 2)) * np.tile([image.width / columns, image.height / rows], 2)
         corners = np.clip(corners, 0, np.tile(image.size, 2)).tolist()
         print(f"  {score:6.1%}  {model.labels[index]}  {', '.join(f'{edge:.1f}' for edge in corners)}")
-        pen.rectangle(corners, outline=colour(index), width=2)
-        pen.text((corners[0] + 3, corners[1] + 2), f"{model.labels[index]} {score:.0%}", fill=colour(index))
+        text, corner, colour = f"{model.labels[index]} {score:.0%}", corners[:2], COLOURS[index % len(COLOURS)]
+        pen.rectangle(corners, outline=colour, width=2)
+        pen.rectangle(pen.textbbox(corner, text), fill=colour)
+        pen.text(corner, text, fill="white")
     return drawn
 
 
@@ -208,13 +215,8 @@ def show_areas(model: Model, image: Image.Image, outputs: dict, top: int) -> Ima
     counts = np.bincount(classes.ravel(), minlength=len(model.labels))
     for index in np.argsort(-counts, kind="stable")[:top]:
         print(f"  {counts[index] / classes.size:6.1%}  {model.labels[index]}")
-    colours = np.array([colour(index) for index in range(len(model.labels))], np.uint8)
-    return Image.blend(image.convert("RGB"), Image.fromarray(colours[classes]), 0.5)
-
-
-def colour(index: int) -> tuple[int, int, int]:
-    """A colour for a class, far from those of its neighbours."""
-    return tuple(int(value) for value in (np.array([47, 113, 191]) * (index + 2) * 1.618) % 216 + 40)
+    colours = [ImageColor.getrgb(COLOURS[index % len(COLOURS)]) for index in range(len(model.labels))]
+    return Image.blend(image.convert("RGB"), Image.fromarray(np.array(colours, np.uint8)[classes]), 0.5)
 
 
 SHOWN = {"classification": show_classes, "detection": show_objects, "segmentation": show_areas}
