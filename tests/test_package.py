@@ -46,39 +46,6 @@ def test_every_module_imports():
             importlib.import_module(module.name)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="needs jax, which the test extra installs")
-def test_layers_and_models_run_on_jax():
-    """The same tests of layers and models, on another Keras backend.
-
-    Of token merging the operation itself, of detection one size: JAX compiles models of many shapes anew, for minutes.
-    """
-    chosen = ["-k", "not golden and not published and not any_patch"]
-    for name in ("TestModel", "TestPositions"):
-        chosen += ["--deselect", f"tests/model/test_token_merging.py::{name}"]
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "tests/model", *chosen, "-p", "no:cacheprovider"],
-        cwd=ROOT,
-        env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout[-3000:]
-    assert " passed" in done.stdout
-
-
-@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="needs jax, which the test extra installs")
-def test_training_says_that_it_needs_tensorflow():
-    done = subprocess.run(
-        [sys.executable, "-m", "keras_vit", "train", "--data", "digits", "--model", "vit_mu4", "--image-size", "8"],
-        cwd=ROOT,
-        env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 2
-    assert "Training needs Keras on TensorFlow, not on jax" in done.stderr
-
-
 def test_scripts_are_executable():
     for script in ("scripts/quickstart.sh", "scripts/test.sh", ".ci/run"):
         assert os.access(ROOT / script, os.X_OK), script

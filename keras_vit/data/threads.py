@@ -18,11 +18,15 @@ def in_threads(work: Callable[[list], list], items: Sequence, title: str, progre
         work: from a list of items to the list of their results.
         items: what is worked on.
         title: what the bar says.
-        progress: show a bar when it takes longer than a second.
+        progress: show a bar on a terminal when it takes longer than a second.
     """
+    from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    bar = Progress(*Progress.get_default_columns()[:-1], MofNCompleteColumn(), TimeRemainingColumn(), transient=True)
+    console = Console(stderr=True)
+    columns = (*Progress.get_default_columns()[:-1], MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=console, transient=True)
+    progress = progress and console.is_terminal
     task = bar.add_task(title, total=len(items))
     chunks = [items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK)]
     started = time.monotonic()
@@ -34,4 +38,6 @@ def in_threads(work: Callable[[list], list], items: Sequence, title: str, progre
                 bar.advance(task, len(results))
                 yield from results
         finally:
-            bar.stop()
+            # Stopping a bar that never started prints an empty line.
+            if bar.live.is_started:
+                bar.stop()
