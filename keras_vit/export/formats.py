@@ -31,7 +31,7 @@ class Format:
         write: makes it, called as `write(material, path)`; None where a search does.
         runner: script of `runners/` that runs it.
         inputs: which inputs the runner takes, see `verify.Reference`.
-        quantized: its weights are rounded: judged by what it loses of the metric instead of by the largest error.
+        quantized: judged by what it loses of the metric instead of by the largest error.
         calibrated: needs calibration images.
     """
 
@@ -86,7 +86,7 @@ def _onnx_int8(material: Material, path: Path) -> None:
 FORMATS = {
     "saved_model": Format("saved_model", _saved_model, "run_saved_model", ("images", "encoded")),
     "tflite": Format("model.tflite", partial(_tflite, weights="float32")),
-    "tflite-float16": Format("model_float16.tflite", partial(_tflite, weights="float16"), quantized=True),
+    "tflite-float16": Format("model_float16.tflite", partial(_tflite, weights="float16")),
     "tflite-int8-dynamic": Format("model_int8_dynamic.tflite", _dynamic, quantized=True),
     "tflite-int8": Format("model_int8.tflite", partial(_quantised, policy=INTEGER), quantized=True, calibrated=True),
     "tflite-int8-int16": Format(
