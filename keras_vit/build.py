@@ -41,6 +41,7 @@ def build(
     token_merging: int | Sequence[int] | Mapping[int, int] | None = None,
     window: int | tuple[int, int] | None = None,
     global_blocks: Sequence[int] | None = None,
+    remat: str | None = None,
     init: str = "normal",
     position_init: str = "normal",
     zero_head: bool = False,
@@ -80,6 +81,9 @@ def build(
             attend to everything (ViTDet, Li et al., 2022): its side in patches, or (rows, columns). For large images.
             Weights are the same with and without.
         global_blocks: the blocks that attend everywhere all the same; by default four, evenly spread.
+        remat: `"block"`: a training step keeps only each block's input and computes the rest again for the gradient
+            (gradient checkpointing): the same gradients, masks of dropout and stochastic depth included, in less
+            memory and more time. None keeps everything.
         init: of the kernels: `normal` (truncated normal 0.02, as in DeiT) or `xavier` (as in Google's ViT), which
             narrow networks learn faster from.
         position_init: `normal` (truncated normal 0.02) or `sincos`. The second learns far faster from few images: at
@@ -132,6 +136,8 @@ def build(
     record = _record(preprocessing, native_record, (height, width), in_channels)
     grid = tuple(side // variant.patch for side in padded)
     merging = merging_schedule(token_merging, depth, math.prod(grid))
+    if remat not in (None, "block"):
+        raise InputError(f'remat is "block" or None, not {remat!r}.')
     windows = window_schedule(window, global_blocks, depth, grid)
     if merging and windows:
         raise InputError("token_merging takes patches out of their places, which a window needs: take one of the two.")
@@ -150,6 +156,7 @@ def build(
         depth=depth,
         merging=merging,
         windows=windows,
+        remat=remat is not None,
         drop_path=drop_path,
         dropout=dropout,
         norm=not norm_after_pooling,

@@ -44,6 +44,7 @@ def encode(
     depth: int,
     merging: tuple[int, ...] = (),
     windows: tuple[tuple[int, int] | None, ...] = (),
+    remat: bool = False,
     drop_path: float = 0.0,
     dropout: float = 0.0,
     norm: bool = True,
@@ -62,6 +63,7 @@ def encode(
         depth: number of blocks.
         merging: patch tokens that each block merges, see `merging_schedule`; none if it is empty.
         windows: that patches of each block attend within, see `window_schedule`; everywhere if it is empty.
+        remat: whether a training step computes each block's inside again for the gradient, to save memory.
         drop_path: stochastic depth of the last block; it grows linearly from 0 in the first.
         dropout: after the position embedding, the attention projection and both MLP layers.
         norm: normalise the last block's tokens; False where the head does it after pooling.
@@ -119,6 +121,7 @@ def encode(
             seed=child_seed(seed, 3 + index),
             merged=merged,
             window=window,
+            remat=remat,
             name=f"block_{index}",
             **fresh,
         )

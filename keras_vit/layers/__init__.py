@@ -1,11 +1,13 @@
-"""The parts of a ViT, one idea a file, in `keras.ops` alone: they run on every Keras backend."""
+"""The parts of a ViT, one idea a file, in `keras.ops`: they run on every Keras backend; only `fused` knows one."""
 
 from keras_vit.layers.attention import SelfAttention
 from keras_vit.layers.convolution import ConvNorm, Doubling
+from keras_vit.layers.dropout import Dropout
 from keras_vit.layers.encoder_block import EncoderBlock
 from keras_vit.layers.feature_pyramid import FeaturePyramid
 from keras_vit.layers.layer_scale import LayerScale
 from keras_vit.layers.mlp import MLP
+from keras_vit.layers.normalization import LayerNorm
 from keras_vit.layers.normalize import PixelNormalization
 from keras_vit.layers.patch_embedding import PatchEmbedding
 from keras_vit.layers.patch_map import PatchMap
@@ -20,8 +22,10 @@ __all__ = [
     "AttentionPooling",
     "ConvNorm",
     "Doubling",
+    "Dropout",
     "EncoderBlock",
     "FeaturePyramid",
+    "LayerNorm",
     "LayerScale",
     "PatchEmbedding",
     "PatchMap",

@@ -10,12 +10,13 @@ from keras_vit.layers.base import ViTLayer
 from keras_vit.layers.initializers import dense
 from keras_vit.layers.relative_bias import RelativePositionBias
 from keras_vit.layers.rotary import rotary_tables, rotate
+from keras_vit.layers.scaled_attention import scaled_attention
 from keras_vit.layers.windows import Windows
 
 QKV_BIASES = ("all", "query_value", "none")
 
 
-def attend(query, key, value, num_heads: int, *, rotary=None, bias=None):
+def attend(query, key, value, num_heads: int, *, rotary=None, bias=None, training=None):
     """Scaled dot-product attention of several heads (Vaswani et al., 2017).
 
     The query is scaled before the product rather than the scores after it: in float16 large models overflow
@@ -28,6 +29,7 @@ def attend(query, key, value, num_heads: int, *, rotary=None, bias=None):
         num_heads: divides D.
         rotary: cosines and sines that turn queries and keys, as `rotary_tables` makes them.
         bias: added to the scores, broadcast to (B, num_heads, M, N).
+        training: whether a gradient will be asked for.
 
     Returns:
         (B, M, D), the heads side by side.
@@ -40,11 +42,13 @@ def attend(query, key, value, num_heads: int, *, rotary=None, bias=None):
     queries, keys = split(query * scale), split(key)
     if rotary is not None:
         queries, keys = rotate(queries, *rotary), rotate(keys, *rotary)
-    mixed = ops.dot_product_attention(queries, keys, split(value), bias=bias, scale=1.0)
+    mixed = scaled_attention(queries, keys, split(value), bias=bias, training=training)
     return ops.reshape(mixed, (-1, query.shape[1], value.shape[-1]))
 
 
-def attend_in_windows(query, key, value, num_heads: int, windows: Windows, prefix: int, *, rotary=None, bias=None):
+def attend_in_windows(
+    query, key, value, num_heads: int, windows: Windows, prefix: int, *, rotary=None, bias=None, training=None
+):
     """As `attend`, but patches attend to the prefix tokens and to the patches of their window only.
 
     Prefix tokens (class token, registers) attend to everything.
@@ -58,6 +62,7 @@ def attend_in_windows(query, key, value, num_heads: int, windows: Windows, prefi
         prefix: number of tokens before the patches.
         rotary: as in `attend`, of all tokens.
         bias: (1, num_heads, N, N), the same for all pairs of patches that lie alike to each other.
+        training: whether a gradient will be asked for.
 
     Returns:
         (B, N, D).
@@ -83,10 +88,11 @@ def attend_in_windows(query, key, value, num_heads: int, windows: Windows, prefi
         shape = (ops.shape(query)[0], *mask.shape)
         filling = ops.reshape(ops.broadcast_to(ops.cast(mask, query.dtype), shape), (-1, 1, 1, mask.shape[1]))
         scores = filling if scores is None else scores + filling
-    mixed = windows.join(attend(*inside, num_heads, bias=scores))
+    mixed = windows.join(attend(*inside, num_heads, bias=scores, training=training))
     if not prefix:
         return mixed
-    first = attend(query[:, :prefix], key, value, num_heads, bias=None if bias is None else bias[:, :, :prefix])
+    own = None if bias is None else bias[:, :, :prefix]
+    first = attend(query[:, :prefix], key, value, num_heads, bias=own, training=training)
     return ops.concatenate([first, mixed], axis=1)
 
 
@@ -165,7 +171,7 @@ class SelfAttention(ViTLayer):
         head_dim = width // self.num_heads
         self.tables = rotary_tables(self.rotary, self.grid, self.prefix, head_dim) if self.rotary else None
 
-    def call(self, tokens, sizes=None, origins=None, with_keys: bool = False):
+    def call(self, tokens, sizes=None, origins=None, with_keys: bool = False, training=None):
         """(B, N, D) -> (B, N, D), and the keys (B, N, D) before they are turned, if they are asked for.
 
         Args:
@@ -173,6 +179,7 @@ class SelfAttention(ViTLayer):
             sizes: (B, N, 1), how many patches each token stands for; None for one each.
             origins: (B, N, N0), the share that each of the N0 first tokens has in a token; None for one's own.
             with_keys: whether the keys are returned too.
+            training: whether a gradient will be asked for.
         """
         query, key, value = ops.split(self.qkv(tokens), 3, axis=-1)
         if self.qkv_bias == "query_value":
@@ -181,12 +188,11 @@ class SelfAttention(ViTLayer):
         rotary, bias = self._positions(query, origins)
         if sizes is not None:
             bias = log_sizes(sizes) if bias is None else bias + log_sizes(sizes)
+        how = {"rotary": rotary, "bias": bias, "training": training}
         if self.windows is None:
-            mixed = attend(query, key, value, self.num_heads, rotary=rotary, bias=bias)
+            mixed = attend(query, key, value, self.num_heads, **how)
         else:
-            mixed = attend_in_windows(
-                query, key, value, self.num_heads, self.windows, self.prefix, rotary=rotary, bias=bias
-            )
+            mixed = attend_in_windows(query, key, value, self.num_heads, self.windows, self.prefix, **how)
         mixed = self.projection(mixed)
         return (mixed, key) if with_keys else mixed
 

@@ -7,9 +7,11 @@ from keras import ops
 
 from keras_vit.layers.attention import SelfAttention
 from keras_vit.layers.base import ViTLayer
+from keras_vit.layers.dropout import Dropout
 from keras_vit.layers.initializers import child_seed
 from keras_vit.layers.layer_scale import LayerScale
 from keras_vit.layers.mlp import MLP
+from keras_vit.layers.normalization import LayerNorm
 from keras_vit.layers.stochastic_depth import StochasticDepth
 from keras_vit.layers.token_merging import mean_key, merge_tokens
 
@@ -39,6 +41,8 @@ class EncoderBlock(ViTLayer):
         init: how kernels are drawn, a key of `INITS`.
         seed: of initial kernels and masks.
         window: (rows, columns) of the windows that patches attend within (ViTDet); None for everywhere.
+        remat: whether a training step keeps only the block's input and computes the rest again for the gradient
+            (Chen et al., "Training deep nets with sublinear memory cost", 2016). Masks are those of the first time.
 
     Shapes: (B, N, D) in and out. A block that merges returns several tensors, and every later block takes them:
     tokens (B, N - merged, D); their sizes (B, N - merged, 1), in patches; and, where attention knows positions
@@ -65,6 +69,7 @@ class EncoderBlock(ViTLayer):
         seed: int | None = None,
         merged: int = 0,
         window: tuple[int, int] | None = None,
+        remat: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -88,17 +93,18 @@ class EncoderBlock(ViTLayer):
         self.seed = seed
         self.merged = merged
         self.window = None if window is None else tuple(window)
+        self.remat = remat
 
         policy, seeds = self.dtype_policy, [child_seed(seed, i) for i in range(5)]
         norm = {"epsilon": norm_epsilon, "dtype": policy}
-        self.norm1 = keras.layers.LayerNormalization(name="norm1", **norm)
+        self.norm1 = LayerNorm(name="norm1", **norm)
         positions = (rotary, relative_bias, grid, prefix)
         self.attention = SelfAttention(
             num_heads, qkv_bias, *positions, init, seeds[0], window, dtype=policy, name="attention"
         )
-        self.attention_dropout = keras.layers.Dropout(dropout, seed=seeds[1], dtype=policy, name="attention_dropout")
+        self.attention_dropout = Dropout(dropout, seed=seeds[1], dtype=policy, name="attention_dropout")
         self.drop_path1 = StochasticDepth(drop_path, seeds[2], dtype=policy, name="drop_path1")
-        self.norm2 = keras.layers.LayerNormalization(name="norm2", **norm)
+        self.norm2 = LayerNorm(name="norm2", **norm)
         mlp_epsilon = norm_epsilon if mlp_norm else None
         self.mlp = MLP(mlp_dim, dropout, activation, gated, mlp_epsilon, init, seeds[3], dtype=policy, name="mlp")
         self.drop_path2 = StochasticDepth(drop_path, seeds[4], dtype=policy, name="drop_path2")
@@ -115,15 +121,38 @@ class EncoderBlock(ViTLayer):
 
     def call(self, tokens, sizes=None, origins=None, training=None):
         """(B, N, D) -> (B, N, D); a block that merges returns the sizes too, and the origins if they matter."""
-        branch, keys = self.attention(self.norm1(tokens), sizes, origins, with_keys=True)
-        branch = self.attention_dropout(branch, training=training)
+        if not (self.remat and training):
+            return self._transform((tokens, sizes, origins), self._draw(training), training)
+        # Drawn out here: a generator that moved on between the two passes would make the gradient wrong.
+        given = [each for each in (tokens, sizes, origins) if each is not None]
+        seeds = self._draw(training)
+        drawn = [seed for seed in seeds if seed is not None]
+
+        def again(*tensors):
+            tensors, drawn_again = list(tensors[: len(given)]), iter(tensors[len(given) :])
+            carried = (*tensors, *(None,) * (3 - len(tensors)))
+            return self._transform(carried, [seed if seed is None else next(drawn_again) for seed in seeds], training)
+
+        return keras.remat(again)(*given, *drawn)
+
+    def _draw(self, training) -> list:
+        """The seeds of all masks of one pass."""
+        if not training:
+            return [None] * 5
+        return [self.attention_dropout.draw(), self.drop_path1.draw(), *self.mlp.draw(), self.drop_path2.draw()]
+
+    def _transform(self, given, seeds, training):
+        tokens, sizes, origins = given
+        normalised = self.norm1(tokens, training=training)
+        branch, keys = self.attention(normalised, sizes, origins, with_keys=True, training=training)
+        branch = self.attention_dropout(branch, training=training, seed=seeds[0])
         branch = self.scale1(branch) if self.scale1 else branch
-        tokens = tokens + self.drop_path1(branch, training=training)
+        tokens = tokens + self.drop_path1(branch, training=training, seed=seeds[1])
         if self.merged:
             tokens, *carried = self._merge(tokens, keys, sizes, origins)
-        branch = self.mlp(self.norm2(tokens), training=training)
+        branch = self.mlp(self.norm2(tokens, training=training), training=training, seeds=seeds[2:4])
         branch = self.scale2(branch) if self.scale2 else branch
-        tokens = tokens + self.drop_path2(branch, training=training)
+        tokens = tokens + self.drop_path2(branch, training=training, seed=seeds[4])
         return (tokens, *carried) if self.merged else tokens
 
     def _merge(self, tokens, keys, sizes, origins):

@@ -7,7 +7,9 @@ from collections.abc import Callable
 import keras
 from keras import ops
 
+from keras_vit.layers import fused
 from keras_vit.layers.base import ViTLayer
+from keras_vit.layers.dropout import Dropout
 from keras_vit.layers.initializers import child_seed, dense
 
 ACTIVATIONS: dict[str, Callable] = {
@@ -74,20 +76,26 @@ class MLP(ViTLayer):
 
     def _dropout(self, name: str, index: int):
         seed = child_seed(self.seed, index)
-        return keras.layers.Dropout(self.dropout, seed=seed, dtype=self.dtype_policy, name=name)
+        return Dropout(self.dropout, seed=seed, dtype=self.dtype_policy, name=name)
 
-    def call(self, tokens, training=None):
-        """(B, N, D) -> (B, N, D)."""
+    def draw(self) -> list:
+        """The seeds of the next masks, for `call`."""
+        return [self.hidden_dropout.draw(), self.output_dropout.draw()]
+
+    def call(self, tokens, training=None, seeds=(None, None)):
+        """(B, N, D) -> (B, N, D); masks follow from `seeds` where they are given."""
         hidden = self.expand(tokens)
         if self.gated:
             gate, value = ops.split(hidden, 2, axis=-1)
             hidden = ops.silu(gate) * value
+        elif self.activation == "gelu" and fused.trains_on_tensorflow(training):
+            hidden = fused.gelu(hidden)
         else:
             hidden = ACTIVATIONS[self.activation](hidden)
-        hidden = self.hidden_dropout(hidden, training=training)
+        hidden = self.hidden_dropout(hidden, training=training, seed=seeds[0])
         if self.norm:
             hidden = self.norm(hidden)
-        return self.output_dropout(self.contract(hidden), training=training)
+        return self.output_dropout(self.contract(hidden), training=training, seed=seeds[1])
 
     def compute_output_shape(self, input_shape):
         """The shape does not change."""

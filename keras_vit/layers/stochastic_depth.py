@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_vit.layers.base import ViTLayer
+from keras_vit.layers.dropout import GivenSeed
 
 
 @keras.saving.register_keras_serializable(package="keras_vit")
@@ -34,12 +35,19 @@ class StochasticDepth(ViTLayer):
         self.seed_generator = keras.random.SeedGenerator(seed) if rate > 0 else None
         self.built = True
 
-    def call(self, branch, training=None):
-        """(B, ...) -> (B, ...)."""
+    def draw(self):
+        """The seed of the next mask; None where nothing is dropped."""
+        return self.seed_generator.next() if self.seed_generator else None
+
+    def call(self, branch, training=None, seed=None):
+        """(B, ...) -> (B, ...); without a seed it draws one."""
         if not training or self.rate == 0:
             return branch
         shape = (ops.shape(branch)[0],) + (1,) * (len(branch.shape) - 1)
-        kept = keras.random.uniform(shape, dtype="float32", seed=self.seed_generator) >= self.rate
+        kept = (
+            keras.random.uniform(shape, dtype="float32", seed=GivenSeed(self.draw() if seed is None else seed))
+            >= self.rate
+        )
         return branch * ops.cast(kept, branch.dtype) / (1.0 - self.rate)
 
     def compute_output_shape(self, input_shape):

@@ -34,11 +34,13 @@ CASES = {
     ),
     "ConvNorm": ({"width": 8, "kernel": 3}, (2, 4, 5, 6), (2, 4, 5, 8)),
     "Doubling": ({"width": 8}, (2, 4, 5, 6), (2, 8, 10, 8)),
+    "Dropout": ({"rate": 0.3}, TOKENS, TOKENS),
     "FeaturePyramid": (
         {"patch_size": 16, "strides": (8, 32), "width": 8, "image_size": (60, 80)},
         (2, 4, 5, 6),
         [(2, 8, 10, 8), (2, 2, 3, 8)],
     ),
+    "LayerNorm": ({"epsilon": 1e-6}, TOKENS, TOKENS),
     "LayerScale": ({"initial": 0.5}, TOKENS, TOKENS),
     "MLP": ({"hidden_dim": 32, "dropout": 0.1, "activation": "quick_gelu"}, TOKENS, TOKENS),
     "PatchEmbedding": ({"patch_size": 4, "width": 16}, (2, 8, 12, 3), (2, 6, 16)),

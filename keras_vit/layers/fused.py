@@ -1,0 +1,161 @@
+"""What a training step on TensorFlow spends besides matrix products, in as few passes over memory as it can.
+
+Outside XLA each of TensorFlow's operators reads and writes its whole tensor: a GELU and its gradient are a dozen
+passes. Inside XLA they are two, but its matrix products on a processor are slower than oneDNN's, above all those of
+weight gradients. So the step stays a graph, in which the functions here are islands that XLA compiles, with their
+gradients written by hand. They are exact: the same functions, summed in float32.
+
+This is the one file of the layers that speaks to a backend: others compile the whole step, where nothing is to be won.
+Exported graphs and inference do not come here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import keras
+
+
+def trains_on_tensorflow(training: bool | None) -> bool:
+    """Whether the functions of this file apply."""
+    return bool(training) and keras.backend.backend() == "tensorflow"
+
+
+def gelu(hidden):
+    """The exact GELU; its gradient computes erf and exp once more instead of keeping them.
+
+    Args:
+        hidden: of any shape and float dtype.
+    """
+    return _once(_make_gelu)(hidden)
+
+
+def layer_normalization(inputs, gamma, beta, epsilon: float, dtype: str):
+    """Layer normalisation of the last axis.
+
+    Args:
+        inputs: (..., D).
+        gamma: (D,) float32.
+        beta: (D,) float32.
+        epsilon: added to the variance.
+        dtype: of the result.
+    """
+    return _once(_make_layer_normalization)(inputs, gamma, beta, epsilon, dtype)
+
+
+def attention(queries, keys, values):
+    """softmax(queries keys^T) values of heads that lie beside each other.
+
+    The gradient of the softmax is one pass over the scores, by the identity rowsum(dP * P) = rowsum(dO * O)
+    (Dao et al., "FlashAttention", 2022).
+
+    Args:
+        queries: (B, M, heads, d), scaled.
+        keys: (B, N, heads, d).
+        values: (B, N, heads, d).
+
+    Returns:
+        (B, M, heads, d).
+    """
+    return _once(_make_attention)(queries, keys, values)
+
+
+_MADE: dict[Callable, Callable] = {}
+
+
+def _once(make: Callable) -> Callable:
+    """What `make` returns, made when it is first needed: TensorFlow is not imported before."""
+    if make not in _MADE:
+        _MADE[make] = make()
+    return _MADE[make]
+
+
+def _make_gelu() -> Callable:
+    import tensorflow as tf
+
+    def normal(x):
+        return 0.5 * (1.0 + tf.math.erf(x * math.sqrt(0.5)))
+
+    @tf.function(jit_compile=True, autograph=False)
+    def forward(hidden):
+        x = tf.cast(hidden, tf.float32)
+        return tf.cast(x * normal(x), hidden.dtype)
+
+    @tf.function(jit_compile=True, autograph=False)
+    def backward(hidden, upstream):
+        x = tf.cast(hidden, tf.float32)
+        slope = normal(x) + x * tf.exp(-0.5 * x * x) / math.sqrt(2.0 * math.pi)
+        return tf.cast(tf.cast(upstream, tf.float32) * slope, hidden.dtype)
+
+    @tf.custom_gradient
+    def function(hidden):
+        return forward(hidden), lambda upstream: backward(hidden, upstream)
+
+    return function
+
+
+def _make_layer_normalization() -> Callable:
+    import tensorflow as tf
+
+    def normalized(inputs, epsilon):
+        x = tf.cast(inputs, tf.float32)
+        centred = x - tf.reduce_mean(x, -1, keepdims=True)
+        scale = tf.math.rsqrt(tf.reduce_mean(tf.square(centred), -1, keepdims=True) + epsilon)
+        return centred * scale, scale
+
+    @tf.function(jit_compile=True, autograph=False)
+    def forward(inputs, gamma, beta, epsilon, dtype):
+        return tf.cast(normalized(inputs, epsilon)[0] * gamma + beta, dtype)
+
+    @tf.function(jit_compile=True, autograph=False)
+    def backward(inputs, gamma, epsilon, upstream):
+        x, scale = normalized(inputs, epsilon)
+        upstream = tf.cast(upstream, tf.float32)
+        slope = upstream * gamma
+        along = tf.reduce_mean(slope, -1, keepdims=True) + x * tf.reduce_mean(slope * x, -1, keepdims=True)
+        rows = tuple(range(len(inputs.shape) - 1))
+        to_gamma, to_beta = tf.reduce_sum(upstream * x, rows), tf.reduce_sum(upstream, rows)
+        return tf.cast(scale * (slope - along), inputs.dtype), to_gamma, to_beta
+
+    def function(inputs, gamma, beta, epsilon, dtype):
+        @tf.custom_gradient
+        def of(inputs, gamma, beta):
+            outputs = forward(inputs, gamma, beta, epsilon, dtype)
+            return outputs, lambda upstream: backward(inputs, gamma, epsilon, upstream)
+
+        return of(inputs, gamma, beta)
+
+    return function
+
+
+def _make_attention() -> Callable:
+    import tensorflow as tf
+
+    @tf.function(jit_compile=True, autograph=False)
+    def softmax_gradient(shares, to_shares, mixed, upstream):
+        own = tf.reduce_sum(tf.cast(mixed, tf.float32) * tf.cast(upstream, tf.float32), -1, keepdims=True)
+        to_scores = tf.cast(shares, tf.float32) * (tf.cast(to_shares, tf.float32) - own)
+        return tf.cast(to_scores, shares.dtype)
+
+    def swapped(heads):
+        return tf.transpose(heads, (0, 2, 1, 3))
+
+    @tf.custom_gradient
+    def function(queries, keys, values):
+        queries, keys, values = swapped(queries), swapped(keys), swapped(values)
+        scores = tf.matmul(queries, keys, transpose_b=True)
+        shares = tf.cast(tf.nn.softmax(tf.cast(scores, tf.float32)), values.dtype)
+        mixed = tf.matmul(shares, values)
+
+        def gradient(upstream):
+            upstream = swapped(upstream)
+            to_values = tf.matmul(shares, upstream, transpose_a=True)
+            to_shares = tf.matmul(upstream, values, transpose_b=True)
+            to_scores = softmax_gradient(shares, to_shares, mixed, upstream)
+            to_queries, to_keys = tf.matmul(to_scores, keys), tf.matmul(to_scores, queries, transpose_a=True)
+            return swapped(to_queries), swapped(to_keys), swapped(to_values)
+
+        return swapped(mixed), gradient
+
+    return function

@@ -1,0 +1,127 @@
+"""The formulations of the training step are exact: fused gradients, recomputed blocks, attention in blocks."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_vit
+from keras_vit.layers import fused, scaled_attention
+
+SETTINGS = [("vit_mu4", {}), ("beit_mu4", {}), ("dinov3_mu4", {}), ("eva02_mu4", {}), ("vit_mu4", {"window": 3})]
+
+
+def step(model, images, targets, training=True):
+    """Loss and gradients of one batch in a graph."""
+
+    @tf.function
+    def run(images, targets):
+        with tf.GradientTape() as tape:
+            logits = model(images, training=training)
+            loss = tf.reduce_mean(keras.losses.categorical_crossentropy(targets, logits, from_logits=True))
+        return loss, tape.gradient(loss, [variable.value for variable in model.trainable_variables])
+
+    loss, gradients = run(images, targets)
+    return float(loss), [np.asarray(tf.convert_to_tensor(gradient)) for gradient in gradients]
+
+
+@pytest.fixture(scope="module")
+def batch():
+    rng = np.random.default_rng(0)
+    images = tf.constant(rng.uniform(0, 255, (3, 32, 28, 3)).astype("float32"))
+    return images, tf.one_hot([0, 3, 4], 5)
+
+
+def build(name, **settings):
+    return keras_vit.build(name, num_classes=5, image_size=(32, 28), depth=2, seed=1, **settings)
+
+
+def assert_close(found, wanted, tolerance):
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(one, other, atol=tolerance * max(np.abs(other).max(), 1e-3))
+
+
+@pytest.mark.parametrize(("name", "settings"), SETTINGS)
+def test_the_fused_step_has_the_plain_step_s_gradients(name, settings, batch, randomize):
+    model = build(name, **settings)
+    randomize(model)
+    loss, gradients = step(model, *batch)
+    plain_loss, plain = step(model, *batch, training=False)
+    np.testing.assert_allclose(loss, plain_loss, rtol=1e-5)
+    assert_close(gradients, plain, 2e-5)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("name", ["vit_mu4", "beit_mu4"])
+def test_recomputed_blocks_have_the_same_gradients_with_masks(name, policy, batch):
+    masks = {"dropout": 0.3, "drop_path": 0.3, "dtype": policy}
+    kept, again = (build(name, remat=remat, **masks) for remat in (None, "block"))
+    again.set_weights(kept.get_weights())
+    for _ in range(2):  # The second step draws other masks, the same in both models.
+        loss, gradients = step(again, *batch)
+        plain_loss, plain = step(kept, *batch)
+        assert loss == pytest.approx(plain_loss, rel=1e-6)
+        assert_close(gradients, plain, 1e-5 if policy == "float32" else 2e-3)
+    assert step(kept, *batch)[0] != plain_loss, "no masks were drawn"
+
+
+def test_merged_tokens_are_recomputed_too(batch):
+    settings = {"token_merging": {0: 8}, "drop_path": 0.2}
+    kept, again = (build("dinov3_mu4", remat=remat, **settings) for remat in (None, "block"))
+    again.set_weights(kept.get_weights())
+    assert_close(step(again, *batch)[1], step(kept, *batch)[1], 1e-5)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("jit", [False, True])
+def test_blocks_of_queries_are_plain_attention(training, jit, monkeypatch):
+    monkeypatch.setattr(scaled_attention, "LONG", 50)
+    monkeypatch.setattr(scaled_attention, "BLOCK", 32)
+    rng = np.random.default_rng(2)
+    queries, keys, values = (tf.constant(rng.normal(size=(2, 71, 3, 8)).astype("float32")) for _ in range(3))
+
+    @tf.function(jit_compile=jit)
+    def run(function):
+        with tf.GradientTape() as tape:
+            tape.watch((queries, keys, values))
+            mixed = function()
+            total = tf.reduce_sum(mixed * tf.range(71.0)[:, None, None])
+        return mixed, tape.gradient(total, (queries, keys, values))
+
+    found = run(lambda: scaled_attention.scaled_attention(queries, keys, values, training=training))
+    wanted = run(lambda: keras.ops.dot_product_attention(queries, keys, values, scale=1.0))
+    np.testing.assert_allclose(found[0], wanted[0], atol=1e-5)
+    assert_close([np.asarray(each) for each in found[1]], [np.asarray(each) for each in wanted[1]], 1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_fused_functions_are_those_of_keras(dtype):
+    rng = np.random.default_rng(3)
+    x = tf.cast(tf.constant(rng.normal(0, 3, (4, 7, 16)).astype("float32")), dtype)
+    gamma, beta = (tf.constant(rng.normal(1, 0.5, 16).astype("float32")) for _ in range(2))
+    upstream = tf.cast(tf.constant(rng.normal(size=(4, 7, 16)).astype("float32")), dtype)
+
+    def both(function, *inputs):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = function(*inputs)
+        assert outputs.dtype == dtype
+        slopes = tape.gradient(outputs, inputs, output_gradients=upstream)
+        return [np.asarray(tf.cast(each, tf.float32)) for each in (outputs, *slopes)]
+
+    def precise(function):
+        return lambda *inputs: tf.cast(function(*(tf.cast(each, tf.float32) for each in inputs)), dtype)
+
+    tolerance = {"float32": 2e-6, "float16": 2e-3, "bfloat16": 2e-2}[dtype]
+    gelu = precise(lambda x: keras.activations.gelu(x, approximate=False))
+    assert_close(both(fused.gelu, x), both(gelu, x), tolerance)
+    norm = precise(lambda x, gamma, beta: keras.ops.layer_normalization(x, gamma, beta, epsilon=1e-6))
+    ours = both(lambda *given: fused.layer_normalization(*given, 1e-6, dtype), x, gamma, beta)
+    assert_close(ours, both(norm, x, gamma, beta), tolerance)
+
+
+def test_remat_has_one_form():
+    with pytest.raises(keras_vit.errors.InputError, match='remat is "block" or None'):
+        build("vit_mu4", remat="full")
