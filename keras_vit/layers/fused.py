@@ -36,8 +36,8 @@ def layer_normalization(inputs, gamma, beta, epsilon: float, dtype: str):
 
     Args:
         inputs: (..., D).
-        gamma: (D,) float32.
-        beta: (D,) float32.
+        gamma: (D,) float32, a variable or a tensor.
+        beta: likewise.
         epsilon: added to the variance.
         dtype: of the result.
     """
@@ -124,7 +124,8 @@ def _make_layer_normalization() -> Callable:
             outputs = forward(inputs, gamma, beta, epsilon, dtype)
             return outputs, lambda upstream: backward(inputs, gamma, epsilon, upstream)
 
-        return of(inputs, gamma, beta)
+        # Read here: a variable that the function itself read would be one of its hidden inputs.
+        return of(inputs, tf.convert_to_tensor(gamma), tf.convert_to_tensor(beta))
 
     return function
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import keras
-from keras import ops
 
 from keras_vit.layers import fused
 
@@ -19,5 +18,4 @@ class LayerNorm(keras.layers.LayerNormalization):
         """(..., D) -> (..., D)."""
         if not fused.trains_on_tensorflow(training):
             return super().call(inputs)
-        gamma, beta = (ops.convert_to_tensor(each) for each in (self.gamma, self.beta))
-        return fused.layer_normalization(inputs, gamma, beta, self.epsilon, self.compute_dtype)
+        return fused.layer_normalization(inputs, self.gamma, self.beta, self.epsilon, self.compute_dtype)
