@@ -21,6 +21,12 @@ from keras_vit.errors import InputError
 from keras_vit.files import PARTIAL, atomic, write_text
 
 
+_TYPES = {"float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16"}
+_TYPES |= {f"{kind}{bits}": f"{kind[0].upper()}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)}
+_TYPES |= {"bool": "BOOL"}
+"""NumPy's names of number types -> those of the format."""
+
+
 @dataclass
 class State:
     """The small part of a checkpoint.
@@ -131,17 +137,27 @@ def last_state(folder: Path) -> State | None:
 
 
 def _save(arrays: Mapping[str, np.ndarray], path: Path) -> str:
-    from safetensors import SafetensorError
-    from safetensors.numpy import save_file
+    """Writes a safetensors file, and returns its SHA-256 as it was meant to be, whatever the disk makes of it.
 
-    try:
-        save_file(dict(arrays), path)
-    except SafetensorError as error:
-        raise OSError(0, str(error)) from error
-    with path.open("rb+") as file:
+    The library's own writer wants a second copy of everything in memory, and leaves a temporary file of its own when it
+    is killed.
+    """
+    header, end = {}, 0
+    for name, array in arrays.items():
+        begin, end = end, end + array.nbytes
+        header[name] = {"dtype": _TYPES[array.dtype.name], "shape": array.shape, "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    # The format wants the arrays to begin at a multiple of 8.
+    text += b" " * (-len(text) % 8)
+    digest = hashlib.sha256()
+    with path.open("wb") as file:
+        for part in (len(text).to_bytes(8, "little"), text, *map(np.ascontiguousarray, arrays.values())):
+            file.write(part)
+            digest.update(part)
         # On the disk before its record is: a machine that loses power must not be left with the record alone.
+        file.flush()
         os.fsync(file.fileno())
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return digest.hexdigest()
 
 
 def _read(record: Path) -> tuple[State, dict[str, np.ndarray]] | None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_vit.data import Augment, Examples, eval_dataset, load, train_dataset
+from keras_vit.data import Augment, Examples, batch_indices, eval_dataset, load, train_dataset
 from keras_vit.errors import InputError
 from keras_vit.preprocessing import Preprocessing
 
@@ -26,10 +26,8 @@ def numbered(n: int) -> Examples:
     )
 
 
-def batches(examples, count, *, augment=STRONG, seed=5, start_epoch=0, batch_size=5, record=RECORD):
-    dataset, steps = train_dataset(
-        examples, record, augment, num_classes=3, batch_size=batch_size, seed=seed, start_epoch=start_epoch
-    )
+def batches(examples, count, *, augment=STRONG, seed=5, batch_size=5, record=RECORD, **start):
+    dataset, steps = train_dataset(examples, record, augment, num_classes=3, batch_size=batch_size, seed=seed, **start)
     found = list(dataset.take(count).as_numpy_iterator())
     return np.stack([images for images, _ in found]), np.stack([labels for _, labels in found]), steps
 
@@ -52,11 +50,22 @@ def test_runs_repeat_and_seeds_differ():
     assert not np.array_equal(images, batches(arrays(), 9, seed=6)[0])
 
 
+@pytest.mark.parametrize("start", [(0, 0), (1, 3), (1, 4)])
+def test_a_batch_can_be_named_without_reading_it(start):
+    record, plain = Preprocessing((4, 4), crop=1.0), Augment(crop_scale=(1.0, 1.0), flip=False)
+    begin = dict(zip(("start_epoch", "start_step"), start, strict=True))
+    images, _, steps = batches(numbered(23), 6, augment=plain, record=record, **begin)
+    for number, batch in enumerate(images, start[0] * steps + start[1]):
+        epoch, step = divmod(number, steps)
+        indices = batch_indices(23, batch_size=5, seed=5, epoch=epoch, step=step)
+        assert batch[:, 0, 0, 0].tolist() == indices
+
+
 def test_resumed_run_sees_the_same_batches():
     images, labels, steps = batches(arrays(), 16)
-    resumed_images, resumed_labels, _ = batches(arrays(), 16 - 2 * steps, start_epoch=2)
-    np.testing.assert_array_equal(resumed_images, images[2 * steps :])
-    np.testing.assert_array_equal(resumed_labels, labels[2 * steps :])
+    resumed_images, resumed_labels, _ = batches(arrays(), 16 - 2 * steps - 3, start_epoch=2, start_step=3)
+    np.testing.assert_array_equal(resumed_images, images[2 * steps + 3 :])
+    np.testing.assert_array_equal(resumed_labels, labels[2 * steps + 3 :])
     assert not np.array_equal(images[:steps], images[steps : 2 * steps])
 
 

@@ -18,6 +18,8 @@ def arrays(value: float) -> dict[str, np.ndarray]:
         "generators/0000/state": np.array([1, 2**32 - 1], np.uint32),
         "optimizer/0000/iteration": np.array(7, np.int32),
         "optimizer/0001/dynamic": np.array(True),
+        "optimizer/0002/turned": np.arange(6, dtype=np.float16).reshape(2, 3).T,
+        "optimizer/0003/none": np.zeros((0, 3), np.float64),
     }
 
 
