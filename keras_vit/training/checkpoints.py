@@ -20,7 +20,6 @@ import numpy as np
 from keras_vit.errors import InputError
 from keras_vit.files import PARTIAL, atomic, write_text
 
-
 _TYPES = {"float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 _TYPES |= {f"{kind}{bits}": f"{kind[0].upper()}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)}
 _TYPES |= {"bool": "BOOL"}

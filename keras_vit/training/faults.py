@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import tensorflow as tf
 
 from keras_vit.data import Examples
 from keras_vit.data.check import unreadable
 from keras_vit.errors import InputError
+from keras_vit.files import PARTIAL
 
 _SHOWN = 8
 
@@ -44,28 +46,48 @@ def divergence(error: Diverged, images: Sequence[str]) -> InputError:
 
 
 @contextlib.contextmanager
-def naming_images(*suspects: Callable[[], Examples]) -> Iterator[None]:
-    """Turns the failure of a pipeline into a sentence that names the images which cannot be read any more.
+def explained(folder: Path, *suspects: Callable[[], Examples]) -> Iterator[None]:
+    """Turns an error of TensorFlow, which reads images and writes logs, into a sentence where these are its cause.
 
-    They could at the start, so that storage has failed or somebody has changed the data: the run stops also with
-    `skip_bad`, because one that went on without them could not be repeated.
+    Images could be read at the start, so that storage has failed or somebody has changed the data: the run stops also
+    with `skip_bad`, because one that went on without them could not be repeated.
 
     Args:
-        suspects: each gives examples of which one may be the cause, the likeliest first.
+        folder: the run folder, whose disk may be full.
+        suspects: each gives examples of which one may be unreadable, the likeliest first.
 
     Raises:
-        InputError: in place of TensorFlow's error, where an image is the cause.
+        InputError: in place of TensorFlow's error.
     """
     try:
         yield
     except tf.errors.OpError as error:
         bad = next((found for suspect in suspects if (found := unreadable(suspect()))), None)
-        if not bad:
-            raise
+        if bad:
+            raise InputError(
+                "Training stopped, because an image that was good at its start cannot be read any more: "
+                f"{_listed(bad)}; put it back and go on from the last checkpoint with --resume."
+            ) from error
+        check_space(folder)
+        raise
+
+
+def check_space(folder: Path) -> None:
+    """Makes sure that a megabyte can be written into a folder, by writing and removing it.
+
+    Raises:
+        InputError: it cannot.
+    """
+    path = folder / f"{PARTIAL}space"
+    try:
+        path.write_bytes(bytes(1_000_000))
+    except OSError as error:
         raise InputError(
-            f"Training stopped, because an image that was good at its start cannot be read any more: {_listed(bad)}; "
-            "put it back and go on from the last checkpoint with --resume."
+            f"{folder} cannot be written any more ({error.strerror}): free some space, and go on from the last "
+            "checkpoint with --resume."
         ) from error
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _listed(names: Sequence[str]) -> str:

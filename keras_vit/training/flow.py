@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
-from keras_vit.errors import Stopped
+from keras_vit.errors import InputError, Stopped
 from keras_vit.training import snapshot
+from keras_vit.training.faults import check_space
 from keras_vit.training.keep import KeepState
 from keras_vit.training.signals import StopSignals
 
@@ -97,7 +99,18 @@ class Flow(keras.callbacks.CallbackList):
         self._validating = False
 
     def on_epoch_end(self, epoch, logs=None):
-        """Lets `fit` go on with the next epoch."""
+        """Lets `fit` go on with the next epoch.
+
+        Raises:
+            Stopped: a signal has come; the state is saved.
+            InputError: `fit` has taken an error of TensorBoard's writer for the end of the data.
+        """
+        if self.keep.state.step != self.steps:
+            check_space(self.keep.folder)
+            raise InputError(
+                f"Epoch {epoch + 1} ended after step {self.keep.state.step} of {self.steps}: go on from the last "
+                "checkpoint with --resume."
+            )
         if self.done:
             self.done, self.model.stop_training, self.model.train_function = 0, False, self._step
         super().on_epoch_end(epoch, logs)
@@ -105,10 +118,12 @@ class Flow(keras.callbacks.CallbackList):
         self._heed()
 
     def close(self) -> None:
-        """Ends what the callbacks have begun when `fit` was left by an exception."""
-        if self._validating:
-            self.on_test_end()
-        self.on_train_end()
+        """Ends what the callbacks have begun when `fit` was left by an exception, which stays the one that is seen."""
+        ends = ["on_test_end", "on_train_end"] if self._validating else ["on_train_end"]
+        for end in ends:
+            for callback in self.callbacks:
+                with contextlib.suppress(Exception):
+                    getattr(callback, end)()
 
     def _heed(self) -> None:
         if not self.signals.received:

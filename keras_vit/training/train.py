@@ -18,7 +18,7 @@ from keras_vit.tasks import TASKS, Task, evaluate, make_task
 from keras_vit.training.accumulation import AccumulatingModel
 from keras_vit.training.average import ValidateAverage
 from keras_vit.training.devices import make_strategy, resolve_precision
-from keras_vit.training.faults import Diverged, divergence, naming_images
+from keras_vit.training.faults import Diverged, divergence, explained
 from keras_vit.training.figures import AddFigures
 from keras_vit.training.flow import Flow
 from keras_vit.training.freeze import freeze
@@ -130,7 +130,7 @@ def _fit(recipe, folder, model, steps, data, task, keep) -> None:
         order = {"batch_size": recipe.train.batch_size, "seed": recipe.seed}
         return data.train.subset(batch_indices(len(data.train), epoch=keep.state.epoch, step=step, **order))
 
-    with StopSignals() as signals, naming_images(lambda: due(keep.state.step), lambda: data.val):
+    with StopSignals() as signals, explained(folder, lambda: due(keep.state.step), lambda: data.val):
         while True:
             try:
                 return _fit_on(recipe, folder, model, steps, data, task, keep, signals)
@@ -185,7 +185,7 @@ def _finish(recipe: Recipe, folder: Path, data: Data, task: Task, keep: KeepStat
     judged = {}
     for split, examples in (("val", data.val), ("test", data.test)):
         if examples is not None:
-            with naming_images(lambda examples=examples: examples):
+            with explained(folder, lambda examples=examples: examples):
                 judged[split] = evaluate(model, examples, task, batch_size=recipe.train.batch_size, progress=progress)
     write_metrics(folder, {split: found.figures for split, found in judged.items()}, keep.state.history)
     for split, found in judged.items():
