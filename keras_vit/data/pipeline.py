@@ -46,7 +46,7 @@ def train_dataset(
         batch_size: images per batch B; made smaller when there are fewer images.
         seed: fixes order and augmentation.
         start_epoch: the epoch, from 0, whose batches come first.
-        start_step: how many of that epoch's batches are left out.
+        start_step: how many batches of that epoch are left out; nothing of them is read.
 
     Returns:
         The dataset of (images (B, H, W, channels) float32 0..255, targets), and the number of batches per epoch; images
@@ -55,17 +55,20 @@ def train_dataset(
         input and class, where M is the largest number in the split and unused rows have class -1.
 
     Raises:
-        InputError: there are no examples, batch_size is below 1, or `augment` does not suit the labels.
+        InputError: there are no examples, batch_size is below 1, the epoch has no such step, or `augment` does not
+            suit the labels.
     """
     batch_size = _checked_batch_size(examples, batch_size)
     steps = len(examples) // batch_size
+    if not 0 <= start_step <= steps:
+        raise InputError(f"start_step must be from 0 to the epoch's {steps} steps, not {start_step}.")
     streams = _streams(seed)
     read, views = _reader(examples, preprocessing.channels), _views(labels, examples, preprocessing, num_classes)
     view, mix = views.learned(augment), views.mixed(augment)
 
     def epoch_order(epoch):
-        first = tf.where(epoch == start_epoch, start_step * batch_size, 0)
-        order = _order(len(examples), streams[_SHUFFLE], epoch)[first : steps * batch_size]
+        first = tf.where(epoch == start_epoch, start_step, 0)
+        order = _order(len(examples), streams[_SHUFFLE], epoch)[first * batch_size : steps * batch_size]
         return tf.data.Dataset.from_tensor_slices((tf.fill(tf.shape(order), epoch), order))
 
     def prepare(epoch, index):
@@ -86,21 +89,21 @@ def train_dataset(
 
 
 def batch_indices(n: int, *, batch_size: int, seed: int, epoch: int, step: int) -> list[int]:
-    """Which examples are in one batch of `train_dataset`.
+    """Which examples are in one batch of `train_dataset`; nothing of them is read.
 
     Args:
         n: number of training examples.
         batch_size: images per batch, as given to `train_dataset`.
         seed: likewise.
         epoch: from 0.
-        step: the batch's place in the epoch, from 0.
+        step: the batch's place in the epoch, from 0; none are in the place after the last.
 
     Returns:
         Their indices, in the batch's order.
     """
     batch_size = min(batch_size, n)
     with tf.device("CPU:0"):
-        order = _order(n, _streams(seed)[_SHUFFLE], tf.constant(epoch, tf.int64))
+        order = _order(n, _streams(seed)[_SHUFFLE], tf.constant(epoch, tf.int64))[: n // batch_size * batch_size]
     return order[step * batch_size : (step + 1) * batch_size].numpy().tolist()
 
 
