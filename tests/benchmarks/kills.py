@@ -1,8 +1,8 @@
 """Twenty power cuts: a short run is killed at random moments and resumed until it ends, beside one that is left alone.
 
-Each process of the killed run gets SIGKILL after a time drawn (with a seed) from the length of the whole run, its start
-and its end included; then the same folder goes on with `--resume`. A run that ends before all kills are spent is
-followed by another. All end in the same number of epochs, and their histories and test figures are compared.
+Each process of the killed run gets SIGKILL after a time drawn (with a seed) from 0 to half the length of the whole run,
+so that some die while they start; then the same folder goes on with `--resume`. A run that ends before all kills are
+spent is followed by another. All end in the same number of epochs, and their histories and test figures are compared.
 
     python tests/benchmarks/kills.py --kills 20 --seed 0 --out kills.json
 
@@ -125,7 +125,7 @@ def main() -> int:
             folder = Path(root) / f"killed-{len(differences)}"
             ended = False
             while not ended:
-                after = moments.uniform(0, seconds) if len(places) < arguments.kills else None
+                after = moments.uniform(0, seconds / 2) if len(places) < arguments.kills else None
                 where = killed(recipe, folder, after)
                 ended = where is None
                 if where:
