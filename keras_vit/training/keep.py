@@ -130,7 +130,9 @@ class KeepState(keras.callbacks.Callback):
         """
         arrays = self._arrays()
         state, value = self.state, float(logs[self.monitor])
-        if self.settings.back_off:
+        if self.settings.back_off or "back_offs" in state.history:
+            # The setting may be one that a resumed run was given.
+            state.history.setdefault("back_offs", [0.0] * epoch)
             logs["back_offs"] = len(state.diverged)
         state.epoch, state.step = epoch + 1, 0
         for name, figure in logs.items():

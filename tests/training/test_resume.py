@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from keras_vit.errors import InputError, Stopped
 from keras_vit.training import Recipe, load_run, train
 from keras_vit.training.checkpoints import Checkpoints, State, last_state
 from keras_vit.training.progress import ShowProgress
+from keras_vit.training.signals import StopSignals
 
 CHANGES = {
     "train.epochs": 4,
@@ -145,6 +147,7 @@ def test_divergence_goes_back_once_and_then_names_the_images(tiny, tmp_path, mon
     monkeypatch.undo()
     ended = train(Recipe.from_dict(settings), resume=True, progress=False)
     assert ended.history["back_offs"] == [0, 1, 1]
+    assert len((ended.folder / "history.csv").read_text().splitlines()) == 4
 
 
 @pytest.fixture
@@ -180,3 +183,19 @@ def test_an_image_lost_on_the_way_is_named_and_put_back(photos, tiny, tmp_path, 
         assert path in str(caught.value)
         assert last_state(tmp_path / "r" / "checkpoints").epoch > begun.epoch
         Path(path).write_bytes(content)
+
+
+def test_a_second_signal_stops_at_once():
+    before = signal.getsignal(signal.SIGINT)
+    with StopSignals() as signals:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert signals.received == "SIGINT"
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_signals_are_left_alone_outside_the_main_thread():
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(lambda: StopSignals().__enter__().received).result() is None
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
