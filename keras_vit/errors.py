@@ -20,6 +20,14 @@ class Failure(RuntimeError):
     """
 
 
+class Stopped(RuntimeError):
+    """A signal ended the work before its time, and what was done is saved; the message is one sentence that says how to
+    go on.
+
+    The command line prints the sentence without a traceback and exits with status 3.
+    """
+
+
 def suggest(given: str, accepted: Iterable[str], *, show: int = 12) -> str:
     """The end of an error sentence: the nearest right spelling, or else what is accepted.
 

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from keras_vit.errors import InputError
 
+PARTIAL = ".partial-"
+"""How the names of temporary files begin."""
+
 
 @contextlib.contextmanager
 def atomic(path: str | os.PathLike) -> Iterator[Path]:
@@ -21,7 +24,7 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
         InputError: the folder or the file cannot be written.
     """
     path = Path(path)
-    temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    temporary = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

@@ -7,13 +7,14 @@ import sys
 from collections.abc import Sequence
 
 from keras_vit.cli import benchmark, evaluate, export, models, predict, train
-from keras_vit.errors import Failure, InputError
+from keras_vit.errors import Failure, InputError, Stopped
 from keras_vit.version import __version__
 
 COMMANDS = (train, evaluate, predict, export, benchmark, models)
 
-DONE, MISSED, WRONG_INPUT = 0, 1, 2
-"""Exit status: done; something was tried and failed (a bar missed, a conversion crashed); wrong input."""
+DONE, MISSED, WRONG_INPUT, STOPPED = 0, 1, 2, 3
+"""Exit status: done; something was tried and failed (a bar missed, a conversion crashed); wrong input; stopped by
+SIGTERM or Ctrl-C, and a training run goes on with --resume."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,8 +47,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Failure as error:
         print(f"keras-vit: {error}", file=sys.stderr)
         return MISSED
+    except Stopped as error:
+        print(f"keras-vit: {error}", file=sys.stderr)
+        return STOPPED
     except OSError as error:
         print(f"keras-vit: {error.filename or 'a file'}: {error.strerror or error}.", file=sys.stderr)
     except KeyboardInterrupt:
         print("keras-vit: stopped; a training run goes on with --resume.", file=sys.stderr)
+        return STOPPED
     return WRONG_INPUT

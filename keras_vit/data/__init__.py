@@ -8,7 +8,7 @@ from keras_vit.data.classes import align
 from keras_vit.data.examples import Data, Examples
 from keras_vit.data.kinds import BOXES, CLASSES, MASKS, LabelKind
 from keras_vit.data.masks import IGNORE, Masks
-from keras_vit.data.pipeline import eval_dataset, image_dataset, train_dataset
+from keras_vit.data.pipeline import batch_indices, eval_dataset, image_dataset, train_dataset
 from keras_vit.data.sources import load
 from keras_vit.data.unlabelled import find_images
 
@@ -24,6 +24,7 @@ __all__ = [
     "LabelKind",
     "Masks",
     "align",
+    "batch_indices",
     "eval_dataset",
     "find_images",
     "image_dataset",

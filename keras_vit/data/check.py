@@ -61,6 +61,13 @@ def preflight(
     return checked, [f"{count} and {'were' if len(bad) > 1 else 'was'} left out: {listed}."]
 
 
+def unreadable(examples: Examples) -> list[str]:
+    """The names of images that cannot be read or decoded (any more), each with what is wrong."""
+    items = [(examples, index) for index in range(len(examples))]
+    reports = in_threads(lambda chunk: _inspect_chunk(chunk, None), items, "Checking images")
+    return [f"{name} ({problem})" for name, (_, problem) in zip(examples.names, reports, strict=True) if problem]
+
+
 def leakage(splits: dict[str, Examples], class_names: list[str]) -> list[str]:
     """Notes on images whose very bytes are in two splits, or carry two labels.
 

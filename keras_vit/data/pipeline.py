@@ -29,12 +29,13 @@ def train_dataset(
     batch_size: int,
     seed: int,
     start_epoch: int = 0,
+    start_step: int = 0,
 ) -> tuple[tf.data.Dataset, int]:
     """Augmented, shuffled training batches without end.
 
-    A batch is a pure function of (seed, epoch, position): runs repeat, and a run resumed with `start_epoch=e` sees the
-    batches that the uninterrupted run would have seen from epoch e on. Images are prepared in parallel all the same,
-    because nothing keeps a random state.
+    A batch is a pure function of (seed, epoch, position): runs repeat, and a run resumed with `start_epoch=e` and
+    `start_step=s` sees the batches that the uninterrupted run would have seen from there on. Images are prepared in
+    parallel all the same, because nothing keeps a random state.
 
     Args:
         examples: the training split.
@@ -45,6 +46,7 @@ def train_dataset(
         batch_size: images per batch B; made smaller when there are fewer images.
         seed: fixes order and augmentation.
         start_epoch: the epoch, from 0, whose batches come first.
+        start_step: how many batches of that epoch are left out; nothing of them is read.
 
     Returns:
         The dataset of (images (B, H, W, channels) float32 0..255, targets), and the number of batches per epoch; images
@@ -53,18 +55,20 @@ def train_dataset(
         input and class, where M is the largest number in the split and unused rows have class -1.
 
     Raises:
-        InputError: there are no examples, batch_size is below 1, or `augment` does not suit the labels.
+        InputError: there are no examples, batch_size is below 1, the epoch has no such step, or `augment` does not
+            suit the labels.
     """
     batch_size = _checked_batch_size(examples, batch_size)
     steps = len(examples) // batch_size
-    streams = tf.random.split(tf.constant([seed, 0], tf.int64), 3)
+    if not 0 <= start_step <= steps:
+        raise InputError(f"start_step must be from 0 to the epoch's {steps} steps, not {start_step}.")
+    streams = _streams(seed)
     read, views = _reader(examples, preprocessing.channels), _views(labels, examples, preprocessing, num_classes)
     view, mix = views.learned(augment), views.mixed(augment)
 
     def epoch_order(epoch):
-        order_seed = tf.random.fold_in(streams[_SHUFFLE], epoch)
-        order = tf.random.experimental.stateless_shuffle(tf.range(len(examples)), order_seed)
-        order = order[: steps * batch_size]
+        first = tf.where(epoch == start_epoch, start_step, 0)
+        order = _order(len(examples), streams[_SHUFFLE], epoch)[first * batch_size : steps * batch_size]
         return tf.data.Dataset.from_tensor_slices((tf.fill(tf.shape(order), epoch), order))
 
     def prepare(epoch, index):
@@ -82,6 +86,25 @@ def train_dataset(
     dataset = dataset.batch(batch_size, drop_remainder=True)
     dataset = dataset.map(finish, tf.data.AUTOTUNE, deterministic=True)
     return dataset.prefetch(tf.data.AUTOTUNE), steps
+
+
+def batch_indices(n: int, *, batch_size: int, seed: int, epoch: int, step: int) -> list[int]:
+    """Which examples are in one batch of `train_dataset`; nothing of them is read.
+
+    Args:
+        n: number of training examples.
+        batch_size: images per batch, as given to `train_dataset`.
+        seed: likewise.
+        epoch: from 0.
+        step: the batch's place in the epoch, from 0; none are in the place after the last.
+
+    Returns:
+        Their indices, in the batch's order.
+    """
+    batch_size = min(batch_size, n)
+    with tf.device("CPU:0"):
+        order = _order(n, _streams(seed)[_SHUFFLE], tf.constant(epoch, tf.int64))[: n // batch_size * batch_size]
+    return order[step * batch_size : (step + 1) * batch_size].numpy().tolist()
 
 
 def eval_dataset(
@@ -129,6 +152,14 @@ def image_dataset(examples: Examples, preprocessing: Preprocessing, *, batch_siz
     batch_size = _checked_batch_size(examples, batch_size)
     read = _reader(examples, preprocessing.channels)
     return _in_order(lambda index: geometry.resize_and_crop(read(index), preprocessing), len(examples), batch_size)
+
+
+def _streams(seed: int) -> tf.Tensor:
+    return tf.random.split(tf.constant([seed, 0], tf.int64), 3)
+
+
+def _order(n: int, stream: tf.Tensor, epoch: tf.Tensor) -> tf.Tensor:
+    return tf.random.experimental.stateless_shuffle(tf.range(n), tf.random.fold_in(stream, epoch))
 
 
 def _in_order(prepare: Callable, n: int, batch_size: int) -> tf.data.Dataset:

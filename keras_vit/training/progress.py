@@ -13,14 +13,14 @@ class ShowProgress(keras.callbacks.Callback):
     """A bar over the whole run with the time left, and one line an epoch that stays; also measures images/s.
 
     Args:
-        first_epoch: epochs already completed.
+        done: updates already made, in earlier processes.
         epochs: of the whole run.
         steps: updates per epoch.
         batch_size: images per update.
         monitor: the validation figure that is told beside the losses, and its own of training.
     """
 
-    def __init__(self, first_epoch: int, epochs: int, steps: int, batch_size: int, monitor: str):
+    def __init__(self, done: int, epochs: int, steps: int, batch_size: int, monitor: str):
         super().__init__()
         self.told = dict.fromkeys(("loss", monitor.removeprefix("val_"), "val_loss", monitor))
         self.epochs = epochs
@@ -37,9 +37,7 @@ class ShowProgress(keras.callbacks.Callback):
             console=self.console,
             disable=not self.console.is_terminal,
         )
-        self.task = self.progress.add_task(
-            "training", total=(epochs - first_epoch) * steps, loss=float("nan"), completed=0
-        )
+        self.task = self.progress.add_task("training", total=epochs * steps - done, loss=float("nan"), completed=0)
 
     def on_train_begin(self, logs=None):
         """Starts the bar."""
@@ -63,7 +61,8 @@ class ShowProgress(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Prints the epoch's line and adds `images_per_second` to its figures."""
-        logs["images_per_second"] = self.images / self.seconds
+        # No image and no time where only the validation of the epoch was left to do.
+        logs["images_per_second"] = self.images / self.seconds if self.images else 0.0
         shown = " · ".join(f"{name} {logs[name]:.4f}" for name in self.told if name in logs)
         self.console.print(
             f"epoch {epoch + 1:>3}/{self.epochs} · {shown} · {logs['images_per_second']:.0f} images/s",

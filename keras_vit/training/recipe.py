@@ -26,7 +26,8 @@ class DataSettings:
         spec: an image folder, a CSV, an `.npz`, `tfds:NAME[:config]` or `digits`.
         val_fraction: share of the images held out for validation where the data has no such split.
         test_fraction: likewise for the test.
-        skip_bad: leave unreadable files out instead of stopping.
+        skip_bad: leave files out that are unreadable at the start instead of stopping; one that becomes so later stops
+            the run all the same, which goes on with `resume` when it is back.
     """
 
     spec: str = "digits"
@@ -109,6 +110,10 @@ class TrainSettings:
         monitor: the figure that chooses the best epoch, such as `val_loss`; by default the task's first: `val_top1`,
             `val_miou`, `val_ap`.
         patience: epochs without a better figure before stopping; 0 never stops early.
+        keep: how many checkpoints stay.
+        save_minutes: a checkpoint is written inside an epoch too when the last one is so old; 0 only at its end.
+        back_off: how often the run may, when its loss is no number any more, go back to the last checkpoint and on with
+            half the learning rate, before it stops.
         precision: `auto`, `float32`, `mixed_bfloat16` or `mixed_float16`.
         devices: `auto` (all GPUs, else the processor), `gpu:N`, or `cpu:N` logical devices.
     """
@@ -128,11 +133,14 @@ class TrainSettings:
     freeze: str | int = "none"
     monitor: str | None = None
     patience: int = 0
+    keep: int = 2
+    save_minutes: float = 10.0
+    back_off: int = 0
     precision: str = "auto"
     devices: str = "auto"
 
     def __post_init__(self):
-        for name in ("epochs", "batch_size", "accumulate"):
+        for name in ("epochs", "batch_size", "accumulate", "keep"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise InputError(f"train.{name} is at least 1, not {getattr(self, name)}.")
         for name in ("learning_rate", "head_rate", "layer_decay"):
@@ -140,7 +148,15 @@ class TrainSettings:
                 raise InputError(f"train.{name} is above 0, not {getattr(self, name)}.")
         if self.layer_decay > 1:
             raise InputError(f"train.layer_decay is at most 1, which treats all layers alike, not {self.layer_decay}.")
-        for name in ("warmup_epochs", "final_learning_rate", "weight_decay", "clip_norm", "patience"):
+        for name in (
+            "warmup_epochs",
+            "final_learning_rate",
+            "weight_decay",
+            "clip_norm",
+            "patience",
+            "save_minutes",
+            "back_off",
+        ):
             if getattr(self, name) < 0:
                 raise InputError(f"train.{name} is at least 0, not {getattr(self, name)}.")
         for name in ("label_smoothing", "ema"):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import functools
 import importlib.metadata
 import json
+import os
 import platform
 import subprocess
 from dataclasses import dataclass
@@ -16,13 +18,14 @@ import yaml
 from keras_vit.build import preprocessing_of
 from keras_vit.data import Data
 from keras_vit.errors import InputError
-from keras_vit.files import write_text
+from keras_vit.files import PARTIAL, write_text
 from keras_vit.preprocessing import Preprocessing
 from keras_vit.tasks import Task, make_task
+from keras_vit.training.checkpoints import last_state
 from keras_vit.training.recipe import PROVENANCE, Recipe, read_settings
 
 RECIPE, MODEL, LABELS, METRICS, HISTORY = "recipe.yaml", "model.keras", "labels.txt", "metrics.json", "history.csv"
-EVALUATION, EXPORT, PAGE = "evaluation", "export", "report.html"
+CHECKPOINTS, EVALUATION, EXPORT, PAGE = "checkpoints", "evaluation", "export", "report.html"
 
 
 @dataclass(frozen=True)
@@ -70,14 +73,14 @@ def load_run(folder: str | Path) -> Run:
         raise InputError(f"{folder} is no run folder: it has no {RECIPE}.")
     if not (folder / MODEL).is_file():
         raise InputError(f"The run {folder} has not completed an epoch: continue it with --resume.")
-    state = folder / "checkpoints" / "state.json"
+    state = last_state(folder / CHECKPOINTS)
     metrics = folder / METRICS
     return Run(
         folder,
         Recipe.read(folder / RECIPE),
         (folder / LABELS).read_text(encoding="utf-8").splitlines(),
         json.loads(metrics.read_text()) if metrics.is_file() else {},
-        json.loads(state.read_text())["history"] if state.is_file() else {},
+        state.history if state else {},
     )
 
 
@@ -92,8 +95,38 @@ def write_opening(folder: Path, recipe: Recipe, data: Data, model: keras.Model) 
         "weights_adapted": list(getattr(model, "adapted_weights", ())),
     }
     record = {**recipe.to_dict(), PROVENANCE: provenance}
-    write_text(folder / LABELS, "".join(f"{name}\n" for name in data.class_names))
+    # The recipe makes it a run folder that can be resumed, and the rest is then written once more: so it comes first.
     write_text(folder / RECIPE, yaml.safe_dump(record, sort_keys=False))
+    write_text(folder / LABELS, "".join(f"{name}\n" for name in data.class_names))
+
+
+def new_folder(recipe: Recipe) -> Path:
+    """The folder of a run that was given none, named after model, data and time."""
+    source = Path(recipe.data.spec.replace(":", "-")).stem
+    moment = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    return Path("saved_models") / f"{recipe.model.name}-{source}-{moment}"
+
+
+def check_folder(folder: Path, resume: bool, overwrite: bool) -> None:
+    """Makes sure that a run may be written there.
+
+    Raises:
+        InputError: there is a run that is neither to be resumed nor replaced, or none to resume, or no right to write.
+    """
+    if resume and overwrite:
+        raise InputError("Either resume a run or overwrite it: both were asked for.")
+    if resume and not (folder / RECIPE).is_file():
+        raise InputError(f"There is no run to resume in {folder}: leave --resume out to start one.")
+    # A temporary file is all that there is when the very first write was killed.
+    files = [path for path in folder.glob("*") if not path.name.startswith(PARTIAL)]
+    if files and not (resume or overwrite):
+        raise InputError(f"The run folder {folder} exists: --resume continues it, --overwrite replaces it.")
+    if overwrite and folder.exists() and not (folder / RECIPE).is_file():
+        raise InputError(f"{folder} is no run folder (it has no {RECIPE}), so it is not overwritten: choose another.")
+    # Found out now rather than after an epoch of work.
+    parent = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise InputError(f"{folder} cannot be written: choose a folder that you may write to.")
 
 
 def check_same_data(folder: Path, data: Data) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import math
-import os
 import shutil
 from pathlib import Path
 
@@ -13,30 +11,34 @@ import keras
 
 from keras_vit.backend import require_tensorflow
 from keras_vit.build import build, preprocessing_of
-from keras_vit.data import Data, eval_dataset, load, train_dataset
+from keras_vit.data import Data, batch_indices, eval_dataset, load, train_dataset
 from keras_vit.errors import InputError, suggest
 from keras_vit.preprocessing import PRESETS
 from keras_vit.tasks import TASKS, Task, evaluate, make_task
 from keras_vit.training.accumulation import AccumulatingModel
 from keras_vit.training.average import ValidateAverage
 from keras_vit.training.devices import make_strategy, resolve_precision
+from keras_vit.training.faults import Diverged, divergence, explained
 from keras_vit.training.figures import AddFigures
+from keras_vit.training.flow import Flow
 from keras_vit.training.freeze import freeze
-from keras_vit.training.optimizer import make_optimizer
+from keras_vit.training.keep import KeepState
+from keras_vit.training.optimizer import make_optimizer, make_schedule
 from keras_vit.training.progress import ShowProgress
 from keras_vit.training.recipe import Recipe
 from keras_vit.training.report import write_page
 from keras_vit.training.run import (
     EVALUATION,
     MODEL,
-    RECIPE,
     Run,
+    check_folder,
     check_same_data,
     load_run,
+    new_folder,
     write_metrics,
     write_opening,
 )
-from keras_vit.training.state import KeepState
+from keras_vit.training.signals import StopSignals
 from keras_vit.training.tensorboard import ShowPictures, write_outcome
 from keras_vit.variants import parse
 from keras_vit.weights.source import locate
@@ -45,8 +47,9 @@ from keras_vit.weights.source import locate
 def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, progress: bool = True) -> Run:
     """Trains, keeps the best epoch, tests it, and writes the run folder.
 
-    A run that was stopped at any moment, by SIGKILL too, continues with `resume` from its last whole epoch: optimizer,
-    averaged weights, schedule, data order, random generators and best score are those of an uninterrupted run.
+    A run that was stopped at any moment, by SIGKILL too, continues with `resume` from its last checkpoint: optimizer,
+    averaged weights, schedule, data order, random generators, the epoch's averages and the best score are those of an
+    uninterrupted run. SIGTERM and Ctrl-C save first.
 
     Args:
         recipe: all settings. `recipe.out` is the run folder; None makes a new one under `saved_models/`.
@@ -58,11 +61,13 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, prog
         The finished run.
 
     Raises:
-        InputError: anything in the recipe that cannot be used. Nothing is written then.
+        InputError: anything in the recipe that cannot be used, and nothing is written then; or the loss is no number,
+            an image cannot be read any more, or the disk is full, and the run can be resumed from its last checkpoint.
+        Stopped: by SIGTERM or Ctrl-C; all is saved.
     """
     _check(recipe)
-    folder = Path(recipe.out) if recipe.out else _new_folder(recipe)
-    _check_folder(folder, resume, overwrite)
+    folder = Path(recipe.out) if recipe.out else new_folder(recipe)
+    check_folder(folder, resume, overwrite)
     strategy = make_strategy(recipe.train.devices)
     policy = resolve_precision(recipe.train.precision)
     keras.utils.set_random_seed(recipe.seed)
@@ -90,7 +95,7 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, prog
         freeze(plain, recipe.train.freeze)
         model = _trained(plain, recipe.train.accumulate)
         _check_batch(recipe, strategy.num_replicas_in_sync, data)
-        dataset, steps = _training_data(recipe, data, plain, task, 0)
+        _, steps = _training_data(recipe, data, plain, task)
         model.compile(
             optimizer=make_optimizer(recipe.train, steps, model, policy),
             loss=task.loss(plain, data.train, recipe.train.label_smoothing),
@@ -100,59 +105,88 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, prog
         )
         # Built now, or `fit` would trace its step once more when the optimizer's variables appear.
         model.optimizer.build(model.trainable_variables)
-        keep = KeepState(folder, plain, monitor, task.goals[monitor], recipe.train.patience)
-        done = 0
+        keep = KeepState(folder, plain, monitor, task.goals[monitor], recipe.train)
         if resume:
             check_same_data(folder, data)
-            done = keep.restore(model)
+            keep.checkpoints.clear()
+            keep.restore(model)
 
     if overwrite and folder.exists():
         shutil.rmtree(folder)
     write_opening(folder, dataclasses.replace(recipe, out=str(folder)), data, plain)
     print(f"{_summary(recipe, plain, data, strategy, policy)}\nrun folder: {folder}")
-    if done < recipe.train.epochs and not keep.out_of_patience():
-        if done:
-            print(f"resuming after epoch {done}")
-            dataset, _ = _training_data(recipe, data, plain, task, done)
-        _fit(recipe, folder, model, dataset, steps, data, task, keep, done)
+    if keep.state.epoch < recipe.train.epochs and not keep.out_of_patience():
+        if resume:
+            print(f"resuming after epoch {keep.state.epoch}, step {keep.state.step}")
+        _fit(recipe, folder, model, steps, data, task, keep)
     return _finish(recipe, folder, data, task, keep, progress)
 
 
-def _fit(recipe, folder, model, dataset, steps, data, task, keep, done) -> None:
-    """`model.fit` with everything that watches it. The order of the callbacks matters: figures are complete before
-    they are kept."""
+def _fit(recipe, folder, model, steps, data, task, keep) -> None:
+    """Trains to the end; after a divergence from the last checkpoint on, as often as the recipe allows."""
+
+    def due(step):
+        """The examples of a batch of this epoch."""
+        order = {"batch_size": recipe.train.batch_size, "seed": recipe.seed}
+        return data.train.subset(batch_indices(len(data.train), epoch=keep.state.epoch, step=step, **order))
+
+    with StopSignals() as signals, explained(folder, lambda: due(keep.state.step), lambda: data.val):
+        while True:
+            try:
+                return _fit_on(recipe, folder, model, steps, data, task, keep, signals)
+            except Diverged as error:
+                images = due(error.step - 1).names
+                if not keep.go_back(model):
+                    raise divergence(error, images) from None
+                place = f"epoch {keep.state.epoch + 1} after step {keep.state.step}"
+                print(f"{error}: back to {place}, and on with {keep.rate_factor:g} times the learning rate")
+
+
+def _fit_on(recipe, folder, model, steps, data, task, keep, signals) -> None:
+    """`model.fit` from where the run is, with everything that watches it. The order of the callbacks matters: figures
+    are complete before they are kept."""
     batch_size, record, logs = recipe.train.batch_size, preprocessing_of(model), folder / "logs"
+    if keep.state.diverged:
+        slower = dataclasses.replace(recipe.train, learning_rate=recipe.train.learning_rate * keep.rate_factor)
+        model.optimizer.learning_rate = make_schedule(slower, steps)
+        model.make_train_function(force=True)
+    dataset, _ = _training_data(recipe, data, model, task, keep.state.epoch, keep.state.step)
     validation = eval_dataset(
         data.val, record, labels=task.labels, num_classes=len(data.class_names), batch_size=batch_size
     )
     callbacks = [
         ValidateAverage(),
         AddFigures(task, data.val, record, batch_size),
-        ShowProgress(done, recipe.train.epochs, steps, batch_size, keep.monitor),
+        ShowProgress(keep.state.epoch * steps + keep.state.step, recipe.train.epochs, steps, batch_size, keep.monitor),
         keras.callbacks.TensorBoard(logs, write_graph=False),
         ShowPictures(logs, task, dataset, data.val, record),
         keep,
     ]
-    model.fit(
-        dataset,
-        epochs=recipe.train.epochs,
-        initial_epoch=done,
-        steps_per_epoch=steps,
-        validation_data=validation,
-        callbacks=callbacks,
-        shuffle=False,  # the pipeline shuffles, repeatably
-        verbose=0,
-    )
+    flow = Flow(callbacks, model, keep, steps, signals, dataset.element_spec[1])
+    try:
+        model.fit(
+            dataset,
+            epochs=recipe.train.epochs,
+            initial_epoch=keep.state.epoch,
+            steps_per_epoch=steps,
+            validation_data=validation,
+            callbacks=flow,
+            shuffle=False,  # the pipeline shuffles, repeatably
+            verbose=0,
+        )
+    except BaseException:
+        flow.close()
+        raise
 
 
 def _finish(recipe: Recipe, folder: Path, data: Data, task: Task, keep: KeepState, progress: bool) -> Run:
     """Judges the best model on validation and test, and writes figures, pictures and the page."""
     model = keras.saving.load_model(folder / MODEL, compile=False)
-    judged = {
-        split: evaluate(model, examples, task, batch_size=recipe.train.batch_size, progress=progress)
-        for split, examples in (("val", data.val), ("test", data.test))
-        if examples is not None
-    }
+    judged = {}
+    for split, examples in (("val", data.val), ("test", data.test)):
+        if examples is not None:
+            with explained(folder, lambda examples=examples: examples):
+                judged[split] = evaluate(model, examples, task, batch_size=recipe.train.batch_size, progress=progress)
     write_metrics(folder, {split: found.figures for split, found in judged.items()}, keep.state.history)
     for split, found in judged.items():
         found.save(folder / EVALUATION, split)
@@ -195,7 +229,7 @@ def _trained(plain: keras.Model, accumulate: int) -> keras.Model:
     return keras.Model(plain.input, plain.output, name=plain.name)
 
 
-def _training_data(recipe: Recipe, data: Data, model: keras.Model, task: Task, start_epoch: int):
+def _training_data(recipe: Recipe, data: Data, model: keras.Model, task: Task, epoch: int = 0, step: int = 0):
     return train_dataset(
         data.train,
         preprocessing_of(model),
@@ -204,7 +238,8 @@ def _training_data(recipe: Recipe, data: Data, model: keras.Model, task: Task, s
         num_classes=len(data.class_names),
         batch_size=recipe.train.batch_size,
         seed=recipe.seed,
-        start_epoch=start_epoch,
+        start_epoch=epoch,
+        start_step=step,
     )
 
 
@@ -242,27 +277,6 @@ def _check_batch(recipe: Recipe, replicas: int, data: Data) -> None:
             f"There are {len(data.train)} training images, fewer than one batch of {batch_size}: lower "
             "train.batch_size."
         )
-
-
-def _check_folder(folder: Path, resume: bool, overwrite: bool) -> None:
-    if resume and overwrite:
-        raise InputError("Either resume a run or overwrite it: both were asked for.")
-    if resume and not (folder / RECIPE).is_file():
-        raise InputError(f"There is no run to resume in {folder}: leave --resume out to start one.")
-    if folder.exists() and not (resume or overwrite) and any(folder.iterdir()):
-        raise InputError(f"The run folder {folder} exists: --resume continues it, --overwrite replaces it.")
-    if overwrite and folder.exists() and not (folder / RECIPE).is_file():
-        raise InputError(f"{folder} is no run folder (it has no {RECIPE}), so it is not overwritten: choose another.")
-    # Found out now rather than after an epoch of work.
-    parent = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise InputError(f"{folder} cannot be written: choose a folder that you may write to.")
-
-
-def _new_folder(recipe: Recipe) -> Path:
-    source = Path(recipe.data.spec.replace(":", "-")).stem
-    moment = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    return Path("saved_models") / f"{recipe.model.name}-{source}-{moment}"
 
 
 def _summary(recipe: Recipe, model: keras.Model, data: Data, strategy, policy: str) -> str:

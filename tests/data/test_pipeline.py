@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_vit.data import Augment, Examples, eval_dataset, load, train_dataset
+from keras_vit.data import Augment, Examples, batch_indices, eval_dataset, load, train_dataset
 from keras_vit.errors import InputError
 from keras_vit.preprocessing import Preprocessing
 
@@ -26,10 +26,8 @@ def numbered(n: int) -> Examples:
     )
 
 
-def batches(examples, count, *, augment=STRONG, seed=5, start_epoch=0, batch_size=5, record=RECORD):
-    dataset, steps = train_dataset(
-        examples, record, augment, num_classes=3, batch_size=batch_size, seed=seed, start_epoch=start_epoch
-    )
+def batches(examples, count, *, augment=STRONG, seed=5, batch_size=5, record=RECORD, **where):
+    dataset, steps = train_dataset(examples, record, augment, num_classes=3, batch_size=batch_size, seed=seed, **where)
     found = list(dataset.take(count).as_numpy_iterator())
     return np.stack([images for images, _ in found]), np.stack([labels for _, labels in found]), steps
 
@@ -58,6 +56,28 @@ def test_resumed_run_sees_the_same_batches():
     np.testing.assert_array_equal(resumed_images, images[2 * steps :])
     np.testing.assert_array_equal(resumed_labels, labels[2 * steps :])
     assert not np.array_equal(images[:steps], images[steps : 2 * steps])
+
+
+@pytest.mark.parametrize("start_step", [1, 3, 4])
+def test_a_run_resumed_inside_an_epoch_sees_the_same_batches(start_step):
+    images, labels, steps = batches(arrays(), 12)
+    first = steps + start_step
+    resumed_images, resumed_labels, same = batches(arrays(), 12 - first, start_epoch=1, start_step=start_step)
+    np.testing.assert_array_equal(resumed_images, images[first:])
+    np.testing.assert_array_equal(resumed_labels, labels[first:])
+    assert same == steps
+
+
+@pytest.mark.parametrize("start", [(0, 0), (1, 4)])
+def test_a_batch_can_be_named_without_reading_it(start):
+    record, plain = Preprocessing((4, 4), crop=1.0), Augment(crop_scale=(1.0, 1.0), flip=False)
+    begin = dict(zip(("start_epoch", "start_step"), start, strict=True))
+    images, _, steps = batches(numbered(23), 6, augment=plain, record=record, **begin)
+    for number, batch in enumerate(images, start[0] * steps + start[1]):
+        epoch, step = divmod(number, steps)
+        indices = batch_indices(23, batch_size=5, seed=5, epoch=epoch, step=step)
+        assert batch[:, 0, 0, 0].tolist() == indices
+    assert batch_indices(23, batch_size=5, seed=5, epoch=0, step=steps) == []
 
 
 def test_an_epoch_shows_each_image_once_in_a_new_order():
@@ -137,6 +157,8 @@ def test_wrong_arguments():
         eval_dataset(arrays(0), RECORD, num_classes=3, batch_size=4)
     with pytest.raises(InputError, match="no images"):
         train_dataset(arrays(0), RECORD, Augment(), num_classes=3, batch_size=4, seed=0)
+    with pytest.raises(InputError, match="start_step must be from 0 to the epoch's 4 steps, not 5"):
+        batches(arrays(), 1, start_step=5)
 
 
 def test_photos_repeat(shared_data):

@@ -14,8 +14,8 @@ from PIL import Image
 from keras_vit.cli.main import main
 from keras_vit.errors import InputError
 from keras_vit.training import Recipe, train
+from keras_vit.training.keep import KeepState
 from keras_vit.training.recipe import set_path
-from keras_vit.training.state import KeepState
 
 
 def settings(task: str, shapes, out, **changes) -> dict:

@@ -16,6 +16,7 @@ from keras_vit.data import load
 from keras_vit.errors import InputError
 from keras_vit.tasks.judging import outputs_of
 from keras_vit.training import Recipe, load_run, train
+from keras_vit.training.checkpoints import last_state
 
 
 def test_it_learns(run):
@@ -31,13 +32,13 @@ def test_the_folder_holds_what_the_design_says(run):
         "metrics.json",
         "history.csv",
         "report.html",
-        "checkpoints/state.json",
+        "checkpoints/epoch-0006-step-000000.json",
         "evaluation/test_confusion.png",
         "evaluation/val_per_class.json",
     ):
         assert (run.folder / name).stat().st_size > 0, name
     assert not [path for path in run.folder.rglob("*") if "partial" in path.name]
-    assert len(list((run.folder / "checkpoints").glob("*.h5"))) == 1
+    assert len(list((run.folder / "checkpoints").glob("*.safetensors"))) == 2
 
 
 def test_metrics_have_the_stable_form(run):
@@ -63,10 +64,10 @@ def test_the_recipe_runs_again_and_says_where_it_comes_from(run):
 
 
 def test_the_saved_model_is_the_best_epoch(run):
-    state = json.loads((run.folder / "checkpoints" / "state.json").read_text())
-    assert state["best"] == max(run.history["val_top1"])
-    assert state["best"] == pytest.approx(run.metrics["val"]["top1"])
-    assert state["best_epoch"] == 1 + int(np.argmax(run.history["val_top1"]))
+    state = last_state(run.folder / "checkpoints")
+    assert state.best == max(run.history["val_top1"])
+    assert state.best == pytest.approx(run.metrics["val"]["top1"])
+    assert state.best_epoch == 1 + int(np.argmax(run.history["val_top1"]))
 
 
 def test_load_run_gives_everything_back(run, blobs):
