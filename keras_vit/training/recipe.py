@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import typing
 import warnings
@@ -13,6 +14,7 @@ import yaml
 
 from keras_vit.data.augment import Augment
 from keras_vit.errors import InputError, suggest
+from keras_vit.training.optimizers import Group, check_optimizer, check_schedule
 
 PROVENANCE = "provenance"
 """The one key of a run's `recipe.yaml` that is a record and no setting: versions, git state, data fingerprint."""
@@ -95,10 +97,17 @@ class TrainSettings:
         epochs: passes over the training images.
         batch_size: images per update, over all devices and micro-batches together; by default what is usual for the
             task: 64 for classification, 8 for segmentation and detection.
+        optimizer: `adamw`, `sgd` (with Nesterov's momentum), `lion`, `muon` or `lamb`.
+        optimizer_options: its own settings, by Keras's names, such as `{momentum: 0.95}` or `{beta_2: 0.98}`.
+        schedule: of the learning rate after warm-up: `cosine`, `linear`, `constant`, `inverse_sqrt`, or `one_cycle`,
+            which warms up in its own way.
         learning_rate: the peak, after warm-up.
         warmup_epochs: of linear growth from 0.
-        final_learning_rate: of the cosine, as a share of the peak.
-        weight_decay: AdamW's, on kernels only (not biases, norms, tokens, positions).
+        final_learning_rate: where the schedule ends, as a share of the peak.
+        weight_decay: decoupled, on kernels only (not biases, norms, tokens, positions).
+        groups: variables that are treated apart, a list of `{match: REGEX, rate: 1, decay: 1, freeze: false}`; where
+            several match, their factors multiply.
+        sam: radius of sharpness-aware minimisation, such as 0.05; a step then costs two; 0 is off.
         clip_norm: the gradient's global norm is cut here; 0 is off.
         layer_decay: how much more slowly each layer learns than the one after it, for fine-tuning; 1 is off.
         head_rate: learning rate of the head as a multiple of the encoder's.
@@ -115,10 +124,15 @@ class TrainSettings:
 
     epochs: int = 30
     batch_size: int | None = None
+    optimizer: str = "adamw"
+    optimizer_options: dict[str, Any] | None = None
+    schedule: str = "cosine"
     learning_rate: float = 3e-4
     warmup_epochs: float = 2.0
     final_learning_rate: float = 0.01
     weight_decay: float = 0.05
+    groups: list[Group] = field(default_factory=list)
+    sam: float = 0.0
     clip_norm: float = 1.0
     layer_decay: float = 1.0
     head_rate: float = 1.0
@@ -132,6 +146,8 @@ class TrainSettings:
     devices: str = "auto"
 
     def __post_init__(self):
+        check_optimizer(self.optimizer, self.optimizer_options)
+        check_schedule(self.schedule)
         for name in ("epochs", "batch_size", "accumulate"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise InputError(f"train.{name} is at least 1, not {getattr(self, name)}.")
@@ -140,7 +156,7 @@ class TrainSettings:
                 raise InputError(f"train.{name} is above 0, not {getattr(self, name)}.")
         if self.layer_decay > 1:
             raise InputError(f"train.layer_decay is at most 1, which treats all layers alike, not {self.layer_decay}.")
-        for name in ("warmup_epochs", "final_learning_rate", "weight_decay", "clip_norm", "patience"):
+        for name in ("warmup_epochs", "final_learning_rate", "weight_decay", "sam", "clip_norm", "patience"):
             if getattr(self, name) < 0:
                 raise InputError(f"train.{name} is at least 0, not {getattr(self, name)}.")
         for name in ("label_smoothing", "ema"):
@@ -181,7 +197,8 @@ class Recipe:
         """
         import jsonargparse
 
-        settings = {key: value for key, value in settings.items() if key != PROVENANCE}
+        # A copy, because the parser writes into the lists of what it is given.
+        settings = copy.deepcopy({key: value for key, value in settings.items() if key != PROVENANCE})
         _check_names(settings, cls, "")
         parser = jsonargparse.ArgumentParser(exit_on_error=False)
         parser.add_class_arguments(cls, "recipe")
@@ -251,10 +268,19 @@ def _check_names(settings: dict, owner: type, where: str) -> None:
     for key, value in settings.items():
         if key not in hints:
             raise InputError(f"The recipe has an unknown setting {where + str(key)!r}: {suggest(str(key), hints)}")
-        if dataclasses.is_dataclass(hints[key]):
-            if not isinstance(value, dict):
-                raise InputError(f"{where + key!r} is a group of settings, not the value {value!r}.")
-            _check_names(value, hints[key], f"{where}{key}.")
+        _check_group(value, hints[key], where + key)
+        for row_type in filter(dataclasses.is_dataclass, typing.get_args(hints[key])):
+            if not isinstance(value, (list, tuple)):
+                raise InputError(f"{where + key!r} is a list of groups of settings, not the value {value!r}.")
+            for row in value:
+                _check_group(row, row_type, where + key)
+
+
+def _check_group(value: object, owner: type, where: str) -> None:
+    if dataclasses.is_dataclass(owner):
+        if not isinstance(value, dict):
+            raise InputError(f"{where!r} is a group of settings, not the value {value!r}.")
+        _check_names(value, owner, f"{where}.")
 
 
 def _plain(value):

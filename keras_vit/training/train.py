@@ -17,12 +17,11 @@ from keras_vit.data import Data, eval_dataset, load, train_dataset
 from keras_vit.errors import InputError, suggest
 from keras_vit.preprocessing import PRESETS
 from keras_vit.tasks import TASKS, Task, evaluate, make_task
-from keras_vit.training.accumulation import AccumulatingModel
 from keras_vit.training.average import ValidateAverage
 from keras_vit.training.devices import make_strategy, resolve_precision
 from keras_vit.training.figures import AddFigures
 from keras_vit.training.freeze import freeze
-from keras_vit.training.optimizer import make_optimizer
+from keras_vit.training.optimizers import freeze_groups, make_optimizer
 from keras_vit.training.progress import ShowProgress
 from keras_vit.training.recipe import Recipe
 from keras_vit.training.report import write_page
@@ -38,6 +37,7 @@ from keras_vit.training.run import (
 )
 from keras_vit.training.state import KeepState
 from keras_vit.training.tensorboard import ShowPictures, write_outcome
+from keras_vit.training.trainer import TrainingModel
 from keras_vit.variants import parse
 from keras_vit.weights.source import locate
 
@@ -88,11 +88,14 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, prog
     with strategy.scope():
         plain = _build(recipe, data, policy)
         freeze(plain, recipe.train.freeze)
-        model = _trained(plain, recipe.train.accumulate)
+        freeze_groups(plain, recipe.train.groups)
+        # Over the same layers: the plain model stays uncompiled, so that what is saved of it is free of the
+        # optimizer's state, two thirds of the file.
+        model = TrainingModel(plain, recipe.train.accumulate, recipe.train.sam)
         _check_batch(recipe, strategy.num_replicas_in_sync, data)
         dataset, steps = _training_data(recipe, data, plain, task, 0)
         model.compile(
-            optimizer=make_optimizer(recipe.train, steps, model, policy),
+            optimizer=make_optimizer(recipe.train, steps, model, policy, summed=True),
             loss=task.loss(plain, data.train, recipe.train.label_smoothing),
             metrics=task.metrics(),
             # Under several replicas XLA fails: a variable of its computation lies on another device.
@@ -185,14 +188,6 @@ def _build(recipe: Recipe, data: Data, policy: str) -> keras.Model:
         preprocessing=record,
         seed=recipe.seed,
     )
-
-
-def _trained(plain: keras.Model, accumulate: int) -> keras.Model:
-    """A model over the same layers for `fit`: the plain one stays uncompiled, so that what is saved of it is free of
-    the optimizer's state, two thirds of the file."""
-    if accumulate > 1:
-        return AccumulatingModel(plain, accumulate)
-    return keras.Model(plain.input, plain.output, name=plain.name)
 
 
 def _training_data(recipe: Recipe, data: Data, model: keras.Model, task: Task, start_epoch: int):
