@@ -41,6 +41,7 @@ def test_micro_batches_equal_the_whole_batch(name):
         close(whole, pieces, 1e-3, 2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_half_precision_trains_what_full_precision_does(name):
     exact, figures = trained(name, eager=True)
