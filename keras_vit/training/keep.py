@@ -14,8 +14,8 @@ from keras_vit.training import snapshot
 from keras_vit.training.average import averaged
 from keras_vit.training.checkpoints import Checkpoints, State
 from keras_vit.training.faults import Diverged
-from keras_vit.training.recipe import TrainSettings
 from keras_vit.training.run import CHECKPOINTS, MODEL
+from keras_vit.training.settings import TrainSettings
 
 
 class KeepState(keras.callbacks.Callback):

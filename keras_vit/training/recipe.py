@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import typing
 import warnings
@@ -13,155 +14,10 @@ import yaml
 
 from keras_vit.data.augment import Augment
 from keras_vit.errors import InputError, suggest
+from keras_vit.training.settings import DataSettings, ModelSettings, TrainSettings
 
 PROVENANCE = "provenance"
 """The one key of a run's `recipe.yaml` that is a record and no setting: versions, git state, data fingerprint."""
-
-
-@dataclass
-class DataSettings:
-    """Where images come from and how they are split.
-
-    Attributes:
-        spec: an image folder, a CSV, an `.npz`, `tfds:NAME[:config]` or `digits`.
-        val_fraction: share of the images held out for validation where the data has no such split.
-        test_fraction: likewise for the test.
-        skip_bad: leave files out that are unreadable at the start instead of stopping; one that becomes so later stops
-            the run all the same, which goes on with `resume` when it is back.
-    """
-
-    spec: str = "digits"
-    val_fraction: float = 0.15
-    test_fraction: float = 0.15
-    skip_bad: bool = False
-
-
-@dataclass
-class ModelSettings:
-    """What is built. The names are those of `keras_vit.build`.
-
-    Attributes:
-        name: architecture.
-        image_size: pixels, one number or [height, width]; by default the weights' own, else the family's.
-        weights: what to start from: a tag, hf:owner/name, a URL, a file or folder; none draws random weights.
-        head: which of the task's heads; its first by default.
-        head_options: the head's own settings.
-        pooling: `token`, `avg` or `map`.
-        in_channels: 3, or 1 for grey.
-        class_token: whether a learned token stands before the patches; the family's own by default.
-        registers: number of learned tokens after it; the family's own by default.
-        depth: number of blocks; the size's own by default.
-        token_merging: patch tokens that are merged: a number for every block, a list, or block: number.
-        window: side of the windows, in patches, that patches attend within, for large images; none by default.
-        global_blocks: the blocks that attend everywhere all the same.
-        drop_path: stochastic depth of the last block.
-        dropout: in the encoder.
-        init: `normal`, or `xavier` for narrow networks from scratch.
-        position_init: `normal`, or `sincos` for learning from few images.
-        zero_head: start the classifier at zero.
-        preprocessing: `inception`, `imagenet` or `clip`; by default the weights' own, else the family's.
-        crop: share of the image that evaluation's centre crop keeps; by default the record's own, or all of it where
-            the task's outputs belong to places.
-        fit: how images are fitted into the input, `crop`, `squash` or `pad`; by default as the task needs it.
-    """
-
-    name: str = "vit_s16"
-    image_size: int | tuple[int, int] | None = None
-    weights: str | None = None
-    head: str | None = None
-    head_options: dict[str, Any] | None = None
-    pooling: str | None = None
-    in_channels: int = 3
-    class_token: bool | None = None
-    registers: int | None = None
-    depth: int | None = None
-    token_merging: int | list[int] | dict[int, int] | None = None
-    window: int | tuple[int, int] | None = None
-    global_blocks: list[int] | None = None
-    drop_path: float = 0.0
-    dropout: float = 0.0
-    init: str = "normal"
-    position_init: str = "normal"
-    zero_head: bool = False
-    preprocessing: str | None = None
-    crop: float | None = None
-    fit: str | None = None
-
-
-@dataclass
-class TrainSettings:
-    """How it learns.
-
-    Attributes:
-        epochs: passes over the training images.
-        batch_size: images per update, over all devices and micro-batches together; by default what is usual for the
-            task: 64 for classification, 8 for segmentation and detection.
-        learning_rate: the peak, after warm-up.
-        warmup_epochs: of linear growth from 0.
-        final_learning_rate: of the cosine, as a share of the peak.
-        weight_decay: AdamW's, on kernels only (not biases, norms, tokens, positions).
-        clip_norm: the gradient's global norm is cut here; 0 is off.
-        layer_decay: how much more slowly each layer learns than the one after it, for fine-tuning; 1 is off.
-        head_rate: learning rate of the head as a multiple of the encoder's.
-        label_smoothing: mass spread over all classes; by default what is usual for the task.
-        ema: momentum of the average of the weights that is validated and kept; 0 is off.
-        accumulate: micro-batches that a batch is cut into, to save memory.
-        freeze: `none`, `backbone` (only the head learns) or n: all but the last n blocks.
-        monitor: the figure that chooses the best epoch, such as `val_loss`; by default the task's first: `val_top1`,
-            `val_miou`, `val_ap`.
-        patience: epochs without a better figure before stopping; 0 never stops early.
-        keep: how many checkpoints stay.
-        save_minutes: a checkpoint is written inside an epoch too when the last one is so old; 0 only at its end.
-        back_off: how often the run may, when its loss is no number any more, go back to the last checkpoint and on with
-            half the learning rate, before it stops.
-        precision: `auto`, `float32`, `mixed_bfloat16` or `mixed_float16`.
-        devices: `auto` (all GPUs, else the processor), `gpu:N`, or `cpu:N` logical devices.
-    """
-
-    epochs: int = 30
-    batch_size: int | None = None
-    learning_rate: float = 3e-4
-    warmup_epochs: float = 2.0
-    final_learning_rate: float = 0.01
-    weight_decay: float = 0.05
-    clip_norm: float = 1.0
-    layer_decay: float = 1.0
-    head_rate: float = 1.0
-    label_smoothing: float | None = None
-    ema: float = 0.0
-    accumulate: int = 1
-    freeze: str | int = "none"
-    monitor: str | None = None
-    patience: int = 0
-    keep: int = 2
-    save_minutes: float = 10.0
-    back_off: int = 0
-    precision: str = "auto"
-    devices: str = "auto"
-
-    def __post_init__(self):
-        for name in ("epochs", "batch_size", "accumulate", "keep"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise InputError(f"train.{name} is at least 1, not {getattr(self, name)}.")
-        for name in ("learning_rate", "head_rate", "layer_decay"):
-            if getattr(self, name) <= 0:
-                raise InputError(f"train.{name} is above 0, not {getattr(self, name)}.")
-        if self.layer_decay > 1:
-            raise InputError(f"train.layer_decay is at most 1, which treats all layers alike, not {self.layer_decay}.")
-        for name in (
-            "warmup_epochs",
-            "final_learning_rate",
-            "weight_decay",
-            "clip_norm",
-            "patience",
-            "save_minutes",
-            "back_off",
-        ):
-            if getattr(self, name) < 0:
-                raise InputError(f"train.{name} is at least 0, not {getattr(self, name)}.")
-        for name in ("label_smoothing", "ema"):
-            if not 0 <= (getattr(self, name) or 0) < 1:
-                raise InputError(f"train.{name} is at least 0 and below 1, not {getattr(self, name)}.")
 
 
 @dataclass
@@ -197,7 +53,8 @@ class Recipe:
         """
         import jsonargparse
 
-        settings = {key: value for key, value in settings.items() if key != PROVENANCE}
+        # A copy, because the parser writes into the lists of what it is given.
+        settings = copy.deepcopy({key: value for key, value in settings.items() if key != PROVENANCE})
         _check_names(settings, cls, "")
         parser = jsonargparse.ArgumentParser(exit_on_error=False)
         parser.add_class_arguments(cls, "recipe")
@@ -267,10 +124,19 @@ def _check_names(settings: dict, owner: type, where: str) -> None:
     for key, value in settings.items():
         if key not in hints:
             raise InputError(f"The recipe has an unknown setting {where + str(key)!r}: {suggest(str(key), hints)}")
-        if dataclasses.is_dataclass(hints[key]):
-            if not isinstance(value, dict):
-                raise InputError(f"{where + key!r} is a group of settings, not the value {value!r}.")
-            _check_names(value, hints[key], f"{where}{key}.")
+        _check_group(value, hints[key], where + key)
+        for row_type in filter(dataclasses.is_dataclass, typing.get_args(hints[key])):
+            if not isinstance(value, (list, tuple)):
+                raise InputError(f"{where + key!r} is a list of groups of settings, not the value {value!r}.")
+            for row in value:
+                _check_group(row, row_type, where + key)
+
+
+def _check_group(value: object, owner: type, where: str) -> None:
+    if dataclasses.is_dataclass(owner):
+        if not isinstance(value, dict):
+            raise InputError(f"{where!r} is a group of settings, not the value {value!r}.")
+        _check_names(value, owner, f"{where}.")
 
 
 def _plain(value):

@@ -10,21 +10,17 @@ from pathlib import Path
 import keras
 
 from keras_vit.backend import require_tensorflow
-from keras_vit.build import build, preprocessing_of
-from keras_vit.data import Data, batch_indices, eval_dataset, load, train_dataset
+from keras_vit.build import build
+from keras_vit.data import Data, load
 from keras_vit.errors import InputError, suggest
 from keras_vit.preprocessing import PRESETS
 from keras_vit.tasks import TASKS, Task, evaluate, make_task
-from keras_vit.training.accumulation import AccumulatingModel
-from keras_vit.training.average import ValidateAverage
 from keras_vit.training.devices import make_strategy, resolve_precision
-from keras_vit.training.faults import Diverged, divergence, explained
-from keras_vit.training.figures import AddFigures
-from keras_vit.training.flow import Flow
+from keras_vit.training.faults import explained
+from keras_vit.training.fit import learn, training_data
 from keras_vit.training.freeze import freeze
 from keras_vit.training.keep import KeepState
-from keras_vit.training.optimizer import make_optimizer, make_schedule
-from keras_vit.training.progress import ShowProgress
+from keras_vit.training.optimizers import freeze_groups, make_optimizer
 from keras_vit.training.recipe import Recipe
 from keras_vit.training.report import write_page
 from keras_vit.training.run import (
@@ -38,8 +34,8 @@ from keras_vit.training.run import (
     write_metrics,
     write_opening,
 )
-from keras_vit.training.signals import StopSignals
-from keras_vit.training.tensorboard import ShowPictures, write_outcome
+from keras_vit.training.tensorboard import write_outcome
+from keras_vit.training.trainer import TrainingModel
 from keras_vit.variants import parse
 from keras_vit.weights.source import locate
 
@@ -93,11 +89,14 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, prog
     with strategy.scope():
         plain = _build(recipe, data, policy)
         freeze(plain, recipe.train.freeze)
-        model = _trained(plain, recipe.train.accumulate)
+        freeze_groups(plain, recipe.train.groups)
+        # Over the same layers: the plain model stays uncompiled, so that what is saved of it is free of the
+        # optimizer's state, two thirds of the file.
+        model = TrainingModel(plain, recipe.train.accumulate, recipe.train.sam)
         _check_batch(recipe, strategy.num_replicas_in_sync, data)
-        _, steps = _training_data(recipe, data, plain, task)
+        _, steps = training_data(recipe, data, plain, task)
         model.compile(
-            optimizer=make_optimizer(recipe.train, steps, model, policy),
+            optimizer=make_optimizer(recipe.train, steps, model, policy, summed=True),
             loss=task.loss(plain, data.train, recipe.train.label_smoothing),
             metrics=task.metrics(),
             # Under several replicas XLA fails: a variable of its computation lies on another device.
@@ -118,65 +117,8 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, prog
     if keep.state.epoch < recipe.train.epochs and not keep.out_of_patience():
         if resume:
             print(f"resuming after epoch {keep.state.epoch}, step {keep.state.step}")
-        _fit(recipe, folder, model, steps, data, task, keep)
+        learn(recipe, folder, model, steps, data, task, keep)
     return _finish(recipe, folder, data, task, keep, progress)
-
-
-def _fit(recipe, folder, model, steps, data, task, keep) -> None:
-    """Trains to the end; after a divergence from the last checkpoint on, as often as the recipe allows."""
-
-    def due(step):
-        """The examples of a batch of this epoch."""
-        order = {"batch_size": recipe.train.batch_size, "seed": recipe.seed}
-        return data.train.subset(batch_indices(len(data.train), epoch=keep.state.epoch, step=step, **order))
-
-    with StopSignals() as signals, explained(folder, lambda: due(keep.state.step), lambda: data.val):
-        while True:
-            try:
-                return _fit_on(recipe, folder, model, steps, data, task, keep, signals)
-            except Diverged as error:
-                images = due(error.step - 1).names
-                if not keep.go_back(model):
-                    raise divergence(error, images) from None
-                place = f"epoch {keep.state.epoch + 1} after step {keep.state.step}"
-                print(f"{error}: back to {place}, and on with {keep.rate_factor:g} times the learning rate")
-
-
-def _fit_on(recipe, folder, model, steps, data, task, keep, signals) -> None:
-    """`model.fit` from where the run is, with everything that watches it. The order of the callbacks matters: figures
-    are complete before they are kept."""
-    batch_size, record, logs = recipe.train.batch_size, preprocessing_of(model), folder / "logs"
-    if keep.state.diverged:
-        slower = dataclasses.replace(recipe.train, learning_rate=recipe.train.learning_rate * keep.rate_factor)
-        model.optimizer.learning_rate = make_schedule(slower, steps)
-        model.make_train_function(force=True)
-    dataset, _ = _training_data(recipe, data, model, task, keep.state.epoch, keep.state.step)
-    validation = eval_dataset(
-        data.val, record, labels=task.labels, num_classes=len(data.class_names), batch_size=batch_size
-    )
-    callbacks = [
-        ValidateAverage(),
-        AddFigures(task, data.val, record, batch_size),
-        ShowProgress(keep.state.epoch * steps + keep.state.step, recipe.train.epochs, steps, batch_size, keep.monitor),
-        keras.callbacks.TensorBoard(logs, write_graph=False),
-        ShowPictures(logs, task, dataset, data.val, record),
-        keep,
-    ]
-    flow = Flow(callbacks, model, keep, steps, signals, dataset.element_spec[1])
-    try:
-        model.fit(
-            dataset,
-            epochs=recipe.train.epochs,
-            initial_epoch=keep.state.epoch,
-            steps_per_epoch=steps,
-            validation_data=validation,
-            callbacks=flow,
-            shuffle=False,  # the pipeline shuffles, repeatably
-            verbose=0,
-        )
-    except BaseException:
-        flow.close()
-        raise
 
 
 def _finish(recipe: Recipe, folder: Path, data: Data, task: Task, keep: KeepState, progress: bool) -> Run:
@@ -218,28 +160,6 @@ def _build(recipe: Recipe, data: Data, policy: str) -> keras.Model:
         dtype=policy,
         preprocessing=record,
         seed=recipe.seed,
-    )
-
-
-def _trained(plain: keras.Model, accumulate: int) -> keras.Model:
-    """A model over the same layers for `fit`: the plain one stays uncompiled, so that what is saved of it is free of
-    the optimizer's state, two thirds of the file."""
-    if accumulate > 1:
-        return AccumulatingModel(plain, accumulate)
-    return keras.Model(plain.input, plain.output, name=plain.name)
-
-
-def _training_data(recipe: Recipe, data: Data, model: keras.Model, task: Task, epoch: int = 0, step: int = 0):
-    return train_dataset(
-        data.train,
-        preprocessing_of(model),
-        recipe.augment,
-        labels=task.labels,
-        num_classes=len(data.class_names),
-        batch_size=recipe.train.batch_size,
-        seed=recipe.seed,
-        start_epoch=epoch,
-        start_step=step,
     )
 
 

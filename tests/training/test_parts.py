@@ -14,13 +14,13 @@ import tensorflow as tf
 import keras_vit
 from keras_vit.errors import InputError
 from keras_vit.training import Recipe, train
-from keras_vit.training.accumulation import AccumulatingModel
 from keras_vit.training.average import averaged
 from keras_vit.training.devices import make_strategy, resolve_precision
 from keras_vit.training.freeze import freeze
-from keras_vit.training.optimizer import WholeBatchAdamW, make_optimizer, make_schedule
-from keras_vit.training.rates import rate_scales
-from keras_vit.training.recipe import TrainSettings
+from keras_vit.training.optimizers import make_optimizer, make_schedule, rate_scales
+from keras_vit.training.optimizers.table import AdamW
+from keras_vit.training.settings import TrainSettings
+from keras_vit.training.trainer import TrainingModel
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ class TestLayerwiseRates:
         gradients = [[rng.normal(size=(3, 2)).astype("float32") for _ in values] for _ in range(2)]
         scales = [0.1, 1.0, 4.0]
         variables = [keras.Variable(value, name="kernel") for value in values]
-        ours = WholeBatchAdamW(0.01, weight_decay=0.1, rate_scales=scales)
+        ours = AdamW(0.01, weight_decay=0.1, rate_scales=scales)
         ours.exclude_from_weight_decay(var_list=variables[:1])
         for step in gradients:
             ours.apply(step, variables)
@@ -114,7 +114,7 @@ class TestLayerwiseRates:
             np.testing.assert_allclose(variables[index], variable, rtol=1e-5, atol=1e-7)
 
     def test_they_are_kept_with_a_model(self):
-        again = keras.optimizers.deserialize(keras.optimizers.serialize(WholeBatchAdamW(rate_scales=[0.5, 1.0])))
+        again = keras.optimizers.deserialize(keras.optimizers.serialize(AdamW(rate_scales=[0.5, 1.0])))
         assert again.rate_scales == [0.5, 1.0]
 
     @pytest.mark.parametrize(
@@ -129,8 +129,7 @@ class TestLayerwiseRates:
 def test_accumulated_micro_batches_equal_the_whole_batch(policy):
     def step(micro_batches: int):
         model = keras_vit.build("vit_mu16", num_classes=3, image_size=32, depth=2, seed=0, dtype=policy)
-        if micro_batches > 1:
-            model = AccumulatingModel(model, micro_batches)
+        model = TrainingModel(model, micro_batches)
         # Plain SGD without clipping: the update is the gradient itself.
         sgd = keras.optimizers.SGD(0.1)
         optimizer = keras.optimizers.LossScaleOptimizer(sgd, 128.0) if policy == "mixed_float16" else sgd

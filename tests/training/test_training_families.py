@@ -14,9 +14,9 @@ import keras_vit
 from keras_vit.cli.main import main
 from keras_vit.data import load
 from keras_vit.training import Recipe, train
-from keras_vit.training.optimizer import make_optimizer
+from keras_vit.training.optimizers import make_optimizer
 from keras_vit.training.progress import ShowProgress
-from keras_vit.training.recipe import TrainSettings
+from keras_vit.training.settings import TrainSettings
 from keras_vit.variants import FAMILIES
 
 NEVER_DECAYED = {

@@ -1,0 +1,100 @@
+"""`model.fit` with everything that watches it, from wherever a run is to its end."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from keras_vit.build import preprocessing_of
+from keras_vit.data import Data, batch_indices, eval_dataset, train_dataset
+from keras_vit.tasks import Task
+from keras_vit.training.average import ValidateAverage
+from keras_vit.training.faults import Diverged, divergence, explained
+from keras_vit.training.figures import AddFigures
+from keras_vit.training.flow import Flow
+from keras_vit.training.keep import KeepState
+from keras_vit.training.optimizers import make_schedule
+from keras_vit.training.progress import ShowProgress
+from keras_vit.training.recipe import Recipe
+from keras_vit.training.signals import StopSignals
+from keras_vit.training.tensorboard import ShowPictures
+from keras_vit.training.trainer import TrainingModel
+
+
+def learn(
+    recipe: Recipe, folder: Path, model: TrainingModel, steps: int, data: Data, task: Task, keep: KeepState
+) -> None:
+    """Trains to the end; after a divergence from the last checkpoint on, as often as the recipe allows."""
+
+    def due(step):
+        """The examples of a batch of this epoch."""
+        order = {"batch_size": recipe.train.batch_size, "seed": recipe.seed}
+        return data.train.subset(batch_indices(len(data.train), epoch=keep.state.epoch, step=step, **order))
+
+    with StopSignals() as signals, explained(folder, lambda: due(keep.state.step), lambda: data.val):
+        while True:
+            try:
+                return _fit_on(recipe, folder, model, steps, data, task, keep, signals)
+            except Diverged as error:
+                images = due(error.step - 1).names
+                if not keep.go_back(model):
+                    raise divergence(error, images) from None
+                place = f"epoch {keep.state.epoch + 1} after step {keep.state.step}"
+                print(f"{error}: back to {place}, and on with {keep.rate_factor:g} times the learning rate")
+
+
+def _fit_on(recipe, folder, model, steps, data, task, keep, signals) -> None:
+    """`model.fit` from where the run is, with everything that watches it. The order of the callbacks matters: figures
+    are complete before they are kept."""
+    batch_size, record, logs = recipe.train.batch_size, preprocessing_of(model), folder / "logs"
+    if keep.state.diverged:
+        slower = dataclasses.replace(recipe.train, learning_rate=recipe.train.learning_rate * keep.rate_factor)
+        model.optimizer.learning_rate = make_schedule(slower, steps)
+        model.make_train_function(force=True)
+    dataset, _ = training_data(recipe, data, model, task, keep.state.epoch, keep.state.step)
+    validation = eval_dataset(
+        data.val, record, labels=task.labels, num_classes=len(data.class_names), batch_size=batch_size
+    )
+    callbacks = [
+        ValidateAverage(),
+        AddFigures(task, data.val, record, batch_size),
+        ShowProgress(keep.state.epoch * steps + keep.state.step, recipe.train.epochs, steps, batch_size, keep.monitor),
+        keras.callbacks.TensorBoard(logs, write_graph=False),
+        ShowPictures(logs, task, dataset, data.val, record),
+        keep,
+    ]
+    flow = Flow(callbacks, model, keep, steps, signals, dataset.element_spec[1])
+    try:
+        model.fit(
+            dataset,
+            epochs=recipe.train.epochs,
+            initial_epoch=keep.state.epoch,
+            steps_per_epoch=steps,
+            validation_data=validation,
+            callbacks=flow,
+            shuffle=False,  # the pipeline shuffles, repeatably
+            verbose=0,
+        )
+    except BaseException:
+        flow.close()
+        raise
+
+
+def training_data(
+    recipe: Recipe, data: Data, model: keras.Model, task: Task, epoch: int = 0, step: int = 0
+) -> tuple[tf.data.Dataset, int]:
+    """Training batches from a step of an epoch on, and the number of steps in an epoch."""
+    return train_dataset(
+        data.train,
+        preprocessing_of(model),
+        recipe.augment,
+        labels=task.labels,
+        num_classes=len(data.class_names),
+        batch_size=recipe.train.batch_size,
+        seed=recipe.seed,
+        start_epoch=epoch,
+        start_step=step,
+    )
