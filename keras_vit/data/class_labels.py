@@ -85,14 +85,19 @@ class ClassViews:
         return geometry.resize_and_crop(image, self.preprocessing), self._target(index)
 
     def learned(self, augment: Augment) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
-        """Augmented one image at a time.
+        """Augmented one image at a time, from what `part` left of it.
 
         Raises:
             InputError: `augment.scale` is set.
         """
         augment.check_for_classes()
         augmenter = ImageAugmenter(augment, self.preprocessing)
-        return lambda image, index, seed: (augmenter(image, seed), self._target(index))
+        return lambda part, index, seed: (augmenter.finish(part, seed), self._target(index))
+
+    def part(self, augment: Augment) -> Callable[..., tuple[tf.Tensor, tf.Tensor]] | None:
+        """The random crop."""
+        augmenter = ImageAugmenter(augment, self.preprocessing)
+        return augmenter.box if augmenter.crops else None
 
     def mixed(self, augment: Augment) -> Callable[..., tuple[tf.Tensor, tf.Tensor]] | None:
         """MixUp and CutMix, where asked for."""
