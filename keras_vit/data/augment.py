@@ -133,12 +133,56 @@ class ImageAugmenter:
         Returns:
             (h, w, C) float32, 0..255.
         """
+        if self.crops:
+            begin, size = self.box(tf.shape(image)[:2], seed)
+            channels = image.shape[-1]
+            image = tf.slice(image, tf.concat([begin, [0]], 0), tf.concat([size, [channels]], 0))
+            image.set_shape((None, None, channels))
+        return self.finish(image, seed)
+
+    @property
+    def crops(self) -> bool:
+        """Whether a view shows a random part of the image."""
+        return self.augment.crop_scale != (1.0, 1.0)
+
+    def box(self, shape: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The part that the view of this seed shows (Inception's crop).
+
+        Args:
+            shape: (2,) int32, the image's height and width.
+            seed: of the view.
+
+        Returns:
+            (2,) int32 first row and column, and (2,) int32 height and width.
+        """
+        begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
+            tf.concat([shape, [self.preprocessing.channels]], 0),
+            bounding_boxes=tf.zeros((1, 0, 4)),
+            seed=tf.random.split(seed, 6)[0],
+            min_object_covered=0.0,
+            aspect_ratio_range=self.augment.crop_ratio,
+            area_range=self.augment.crop_scale,
+            max_attempts=10,
+            use_image_if_no_bounding_boxes=True,
+        )
+        return begin[:2], size[:2]
+
+    def finish(self, part: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """The view, from the part of the image that `box` chose, or from all of it where nothing is cropped.
+
+        The resize is antialiased, which keras-cv's layer is not: a model that is evaluated on antialiased images would
+        notice.
+
+        Args:
+            part: (h, w, C) uint8.
+            seed: of the view.
+        """
         augment = self.augment
         seeds = tf.unstack(tf.random.split(seed, 6))
-        if augment.crop_scale == (1.0, 1.0):
-            image = geometry.resize_and_crop(image, self.preprocessing)
+        if self.crops:
+            image = geometry.resize(part, self.preprocessing.image_size, self.preprocessing.interpolation)
         else:
-            image = random_resized_crop(image, seeds[0], augment, self.preprocessing)
+            image = geometry.resize_and_crop(part, self.preprocessing)
         if augment.flip:
             image = tf.image.stateless_random_flip_left_right(image, seeds[1])
         if augment.flip_vertical:
@@ -154,27 +198,6 @@ class ImageAugmenter:
         if augment.erasing:
             image = random_erasing(image, seeds[5], augment.erasing, self.preprocessing)
         return image
-
-
-def random_resized_crop(image: tf.Tensor, seed: tf.Tensor, augment: Augment, preprocessing: Preprocessing) -> tf.Tensor:
-    """A random part of the image, resized to the model's input with antialiasing (Inception's crop).
-
-    keras-cv has such a layer, but it samples without antialiasing, which a model that is evaluated on antialiased
-    images would notice.
-    """
-    begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
-        tf.shape(image),
-        bounding_boxes=tf.zeros((1, 0, 4)),
-        seed=seed,
-        min_object_covered=0.0,
-        aspect_ratio_range=augment.crop_ratio,
-        area_range=augment.crop_scale,
-        max_attempts=10,
-        use_image_if_no_bounding_boxes=True,
-    )
-    part = tf.slice(image, begin, size)
-    part.set_shape((None, None, image.shape[-1]))
-    return geometry.resize(part, preprocessing.image_size, preprocessing.interpolation)
 
 
 def random_rotation(image: tf.Tensor, seed: tf.Tensor, degrees: float) -> tf.Tensor:

@@ -120,6 +120,9 @@ class BoxViews:
 
         return view
 
+    def part(self, augment: Augment) -> None:
+        """A window may show all of the image."""
+
     def mixed(self, augment: Augment) -> None:
         """Batches of boxes are not mixed."""
 

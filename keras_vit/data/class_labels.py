@@ -15,6 +15,7 @@ from keras_vit.data.csv_file import find_csv, read_csv
 from keras_vit.data.examples import Source
 from keras_vit.data.folder import read_folder
 from keras_vit.data.mixing import batch_mixer
+from keras_vit.data.pack import is_pack, read_pack
 from keras_vit.data.spec import route, table_or_folder
 from keras_vit.data.tfds_source import read_tfds
 from keras_vit.errors import InputError
@@ -25,11 +26,12 @@ READERS: dict[str, Callable[[str], Source]] = {
     "tfds": read_tfds,
     "npz": lambda name: read_npz(Path(name)),
     "csv": lambda name: read_csv(find_csv(Path(name))),
+    "pack": lambda name: read_pack(Path(name)),
     "folder": lambda name: read_folder(Path(name)),
 }
 """The reader of each kind of data, called with the rest of the spec."""
 
-_ACCEPTED = "an image folder, a folder with a CSV, a .csv or .npz file, tfds:NAME[:config], or digits"
+_ACCEPTED = "an image folder, a folder with a CSV, a .csv or .npz file, a packed folder, tfds:NAME[:config], or digits"
 
 
 def kind_of(spec: str) -> tuple[str, str]:
@@ -40,7 +42,7 @@ def kind_of(spec: str) -> tuple[str, str]:
     """
     if spec == "digits":
         return "digits", ""
-    return route(spec, _ACCEPTED, table_or_folder)
+    return route(spec, _ACCEPTED, lambda path: "pack" if is_pack(path) else table_or_folder(path))
 
 
 def check(source: Source):
@@ -85,14 +87,19 @@ class ClassViews:
         return geometry.resize_and_crop(image, self.preprocessing), self._target(index)
 
     def learned(self, augment: Augment) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
-        """Augmented one image at a time.
+        """Augmented one image at a time, from what `part` left of it.
 
         Raises:
             InputError: `augment.scale` is set.
         """
         augment.check_for_classes()
         augmenter = ImageAugmenter(augment, self.preprocessing)
-        return lambda image, index, seed: (augmenter(image, seed), self._target(index))
+        return lambda part, index, seed: (augmenter.finish(part, seed), self._target(index))
+
+    def part(self, augment: Augment) -> Callable[..., tuple[tf.Tensor, tf.Tensor]] | None:
+        """The random crop."""
+        augmenter = ImageAugmenter(augment, self.preprocessing)
+        return augmenter.box if augmenter.crops else None
 
     def mixed(self, augment: Augment) -> Callable[..., tuple[tf.Tensor, tf.Tensor]] | None:
         """MixUp and CutMix, where asked for."""

@@ -5,9 +5,16 @@ The same function runs in the pre-flight check, in tf.data and inside the export
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from keras_vit.data import exif
+
+_JPEG = b"\xff\xd8\xff"
+# libjpeg smooths colour across the borders of its blocks, of up to 32 pixels: with one more block on each side the
+# pixels of a part are those of the whole image.
+_BLOCK = 32
 
 
 def decode(encoded: tf.Tensor, channels: int = 3) -> tf.Tensor:
@@ -32,7 +39,7 @@ def decode(encoded: tf.Tensor, channels: int = 3) -> tf.Tensor:
 
     image = tf.case(
         [
-            (starts(b"\xff\xd8\xff"), lambda: _decode_jpeg(encoded)),
+            (starts(_JPEG), lambda: _decode_jpeg(encoded)),
             (starts(b"RIFF"), lambda: tf.io.decode_webp(encoded)[0, :, :, :3]),
             (starts(b"BM"), lambda: _decode_bmp(encoded)),
         ],
@@ -40,6 +47,32 @@ def decode(encoded: tf.Tensor, channels: int = 3) -> tf.Tensor:
     )
     image.set_shape((None, None, 3))
     return to_channels(image, channels)
+
+
+def decode_part(encoded: tf.Tensor, choose: Callable, channels: int = 3) -> tf.Tensor:
+    """`decode(encoded)` cut to a box, without decoding the rest of a JPEG; the pixels are the same.
+
+    Args:
+        encoded: scalar string, a whole file.
+        choose: from the upright image's (2,) int32 height and width to the box: (2,) int32 first row and column, and
+            (2,) int32 height and width.
+        channels: 3 for RGB, 1 for grey.
+
+    Returns:
+        (h, w, channels) uint8.
+
+    Raises:
+        tf.errors.InvalidArgumentError: the bytes are no image of the formats that `decode` reads.
+    """
+
+    def other():
+        image = decode(encoded, channels)
+        begin, size = choose(tf.shape(image)[:2])
+        return tf.slice(image, tf.concat([begin, [0]], 0), tf.concat([size, [channels]], 0))
+
+    is_jpeg = tf.strings.substr(encoded, 0, len(_JPEG)) == _JPEG
+    part = tf.cond(is_jpeg, lambda: to_channels(_decode_jpeg_part(encoded, choose), channels), other)
+    return tf.ensure_shape(part, (None, None, channels))
 
 
 def to_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
@@ -65,6 +98,19 @@ def _decode_jpeg(encoded: tf.Tensor) -> tf.Tensor:
     # Pillow decodes with the accurate inverse DCT; TensorFlow's default is a faster one that differs by up to 4.
     image = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
     return exif.upright(image, exif.orientation(encoded))
+
+
+def _decode_jpeg_part(encoded: tf.Tensor, choose: Callable) -> tf.Tensor:
+    stored = tf.io.extract_jpeg_shape(encoded)[:2]
+    orientation = exif.orientation(encoded)
+    shape = tf.where(exif.swapped(orientation), stored[::-1], stored)
+    begin, size = exif.stored_box(*choose(shape), shape, orientation)
+    first = tf.maximum(begin[1] - _BLOCK, 0)
+    last = tf.minimum(begin[1] + size[1] + _BLOCK, stored[1])
+    window = tf.stack([begin[0], first, size[0], last - first])
+    wide = tf.io.decode_and_crop_jpeg(encoded, window, channels=3, dct_method="INTEGER_ACCURATE")
+    part = tf.slice(wide, [0, begin[1] - first, 0], [size[0], size[1], 3])
+    return exif.upright(part, orientation)
 
 
 def _decode_bmp(encoded: tf.Tensor) -> tf.Tensor:

@@ -57,6 +57,28 @@ def upright(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     return tf.switch_case(orientation - 1, branches)
 
 
+def swapped(orientation: tf.Tensor) -> tf.Tensor:
+    """Whether an image of this orientation lies on its side: scalar bool."""
+    return orientation >= 5
+
+
+def stored_box(begin: tf.Tensor, size: tf.Tensor, shape: tf.Tensor, orientation: tf.Tensor) -> tuple:
+    """Where a part of the upright image is in the image as stored.
+
+    Args:
+        begin, size: (2,) int32, first row and column of the part and its height and width, upright.
+        shape: (2,) int32, height and width of the whole image, upright.
+        orientation: scalar int32 1..8.
+
+    Returns:
+        begin and size in the stored image.
+    """
+    reversed_axes = tf.constant([[0 in axes, 1 in axes] for _, axes in _UNDO])
+    begin = tf.where(tf.gather(reversed_axes, orientation - 1), shape - begin - size, begin)
+    side = swapped(orientation)
+    return tf.where(side, begin[::-1], begin), tf.where(side, size[::-1], size)
+
+
 def _is_application(marker: tf.Tensor) -> tf.Tensor:
     """Whether a segment's marker byte is APPn or a comment, which may stand before EXIF."""
     return ((marker >= 0xE0) & (marker <= 0xEF)) | (marker == 0xFE)

@@ -91,6 +91,9 @@ class MaskViews:
 
         return view
 
+    def part(self, augment: Augment) -> None:
+        """A window may show all of the image."""
+
     def mixed(self, augment: Augment) -> None:
         """Batches of masks are not mixed."""
 

@@ -1,30 +1,12 @@
-"""MixUp and CutMix of a batch, with Keras' own layers and draws from a given seed."""
+"""MixUp and CutMix of a batch, as pure functions of a seed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import keras
 import tensorflow as tf
 
 from keras_vit.data.augment import Augment
-
-
-class StatelessSeeds(keras.random.SeedGenerator):
-    """A Keras seed generator whose seeds follow from a given tensor instead of a counter variable.
-
-    Handed to a layer's `get_random_transformation`, it makes the layer a pure function of that tensor.
-    """
-
-    def __init__(self, seed: tf.Tensor):
-        # Deliberately not calling the base, which would create the variable that this class does without.
-        self.seed = seed
-        self.drawn = 0
-
-    def next(self, ordered: bool = True) -> tf.Tensor:
-        """The next seed, (2,) int32."""
-        self.drawn += 1
-        return tf.cast(tf.random.fold_in(self.seed, self.drawn), tf.int32)
 
 
 def batch_mixer(augment: Augment) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]] | None:
@@ -34,25 +16,63 @@ def batch_mixer(augment: Augment) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor],
         A function of (images (B, H, W, C) float32, one-hot labels (B, classes) float32, seed (2,) integers) that gives
         mixed images and labels; with both on, a fair coin decides for each batch, as in timm.
     """
-    # Pixels stay in float32 whatever precision the model is trained in.
-    layers = []
+    mixes = []
     if augment.mixup:
-        layers.append(keras.layers.MixUp(augment.mixup, dtype="float32"))
+        mixes.append(lambda *batch: _mixup(*batch, augment.mixup))
     if augment.cutmix:
-        # Keras draws alpha between the two factors, so two equal ones fix it.
-        layers.append(keras.layers.CutMix((augment.cutmix, augment.cutmix), dtype="float32"))
-    if not layers:
+        mixes.append(lambda *batch: _cutmix(*batch, augment.cutmix))
+    if not mixes:
         return None
 
     def mix(images, labels, seed):
+        if len(mixes) == 1:
+            return mixes[0](images, labels, seed)
         coin, draws = tf.unstack(tf.random.split(seed, 2))
-        branches = [lambda layer=layer: _apply(layer, images, labels, draws) for layer in layers]
-        return tf.switch_case(tf.random.stateless_uniform((), coin, 0, len(layers), tf.int32), branches)
+        branches = [lambda one=one: one(images, labels, draws) for one in mixes]
+        return tf.switch_case(tf.random.stateless_uniform((), coin, 0, len(mixes), tf.int32), branches)
 
     return mix
 
 
-def _apply(layer, images, labels, seed):
-    batch = {"images": images, "labels": labels}
-    transformation = layer.get_random_transformation(batch, training=True, seed=StatelessSeeds(seed))
-    return layer.transform_images(images, transformation), layer.transform_labels(labels, transformation)
+def _mixup(images, labels, seed, alpha: float):
+    """Each image blended with another by a share of its own from Beta(alpha, alpha)."""
+    order, share = tf.unstack(tf.random.split(seed, 2))
+    size = tf.shape(images)[0]
+    partner = tf.random.experimental.stateless_shuffle(tf.range(size), order)
+    kept = _beta(size, share, alpha)
+    # The pixels dominate, so they are gone over as few times as possible.
+    pixel = kept[:, None, None, None]
+    return images * pixel + tf.gather(images, partner) * (1 - pixel), _mixed(labels, partner, kept[:, None])
+
+
+def _cutmix(images, labels, seed, alpha: float):
+    """Each image with a rectangle of another, whose area is a share from Beta(alpha, alpha) before it is cut off at
+    the edges."""
+    order, share, place = tf.unstack(tf.random.split(seed, 3))
+    size, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
+    partner = tf.random.experimental.stateless_shuffle(tf.range(size), order)
+    side = tf.sqrt(1 - _beta(size, share, alpha))
+    centre = tf.random.stateless_uniform((2, size), place)
+    rows, columns = (_span(*axis, side) for axis in ((height, centre[0]), (width, centre[1])))
+    inside = (rows[:, :, None] & columns[:, None, :])[..., None]
+    kept = 1 - tf.reduce_mean(tf.cast(rows, tf.float32), 1) * tf.reduce_mean(tf.cast(columns, tf.float32), 1)
+    return tf.where(inside, tf.gather(images, partner), images), _mixed(labels, partner, kept[:, None])
+
+
+def _mixed(labels, partner, kept):
+    return labels * kept + tf.gather(labels, partner) * (1 - kept)
+
+
+def _span(length: int, centre: tf.Tensor, side: tf.Tensor) -> tf.Tensor:
+    """Which pixels of an axis a rectangle covers, (B, length) bool; centre and side (B,) are shares of the axis."""
+    middle, half = tf.floor(centre * length), tf.floor(side * length) / 2
+    places = tf.range(length, dtype=tf.float32)[None]
+    return (places >= tf.floor(middle - half)[:, None]) & (places < tf.floor(middle + half)[:, None])
+
+
+def _beta(size, seed, alpha: float) -> tf.Tensor:
+    """(size,) draws from Beta(alpha, alpha)."""
+    one, other = tf.unstack(tf.random.stateless_gamma((2, size), seed, alpha))
+    # For a small alpha both may underflow to 0.
+    total = one + other
+    return tf.where(total > 0, one / tf.where(total > 0, total, 1.0), 0.5)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_vit.data import geometry
 from keras_vit.data.augment import Augment
-from keras_vit.data.decode import decode, to_channels
+from keras_vit.data.decode import decode, decode_part, to_channels
 from keras_vit.data.examples import Examples
 from keras_vit.data.kinds import CLASSES, LabelKind
 from keras_vit.data.views import Views
@@ -30,6 +30,7 @@ def train_dataset(
     seed: int,
     start_epoch: int = 0,
     start_step: int = 0,
+    share: tuple[int, int] = (0, 1),
 ) -> tuple[tf.data.Dataset, int]:
     """Augmented, shuffled training batches without end.
 
@@ -47,6 +48,8 @@ def train_dataset(
         seed: fixes order and augmentation.
         start_epoch: the epoch, from 0, whose batches come first.
         start_step: how many batches of that epoch are left out; nothing of them is read.
+        share: (rank, count) of one of several workers, who gets rows rank * B / count .. (rank + 1) * B / count of each
+            batch, so that together they see the batches of one process. MixUp and CutMix mix within a share.
 
     Returns:
         The dataset of (images (B, H, W, channels) float32 0..255, targets), and the number of batches per epoch; images
@@ -55,25 +58,27 @@ def train_dataset(
         input and class, where M is the largest number in the split and unused rows have class -1.
 
     Raises:
-        InputError: there are no examples, batch_size is below 1, the epoch has no such step, or `augment` does not
-            suit the labels.
+        InputError: there are no examples, batch_size is below 1, the epoch has no such step, the batch cannot be shared
+            so, or `augment` does not suit the labels.
     """
     batch_size = _checked_batch_size(examples, batch_size)
     steps = len(examples) // batch_size
     if not 0 <= start_step <= steps:
         raise InputError(f"start_step must be from 0 to the epoch's {steps} steps, not {start_step}.")
+    rows = _shared_rows(batch_size, *share)
     streams = _streams(seed)
     read, views = _reader(examples, preprocessing.channels), _views(labels, examples, preprocessing, num_classes)
-    view, mix = views.learned(augment), views.mixed(augment)
+    view, part, mix = views.learned(augment), views.part(augment), views.mixed(augment)
 
     def epoch_order(epoch):
         first = tf.where(epoch == start_epoch, start_step, 0)
         order = _order(len(examples), streams[_SHUFFLE], epoch)[first * batch_size : steps * batch_size]
+        order = tf.reshape(tf.reshape(order, (-1, batch_size))[:, rows], [-1])
         return tf.data.Dataset.from_tensor_slices((tf.fill(tf.shape(order), epoch), order))
 
     def prepare(epoch, index):
         image_seed = tf.random.fold_in(tf.random.fold_in(streams[_IMAGE], epoch), index)
-        image, target = view(read(index), index, image_seed)
+        image, target = view(read(index, part and (lambda shape: part(shape, image_seed))), index, image_seed)
         return image, target, epoch, index
 
     def finish(images, targets, epochs, indices):
@@ -83,7 +88,7 @@ def train_dataset(
 
     dataset = tf.data.Dataset.range(start_epoch, tf.int64.max).flat_map(epoch_order)
     dataset = dataset.map(prepare, tf.data.AUTOTUNE, deterministic=True)
-    dataset = dataset.batch(batch_size, drop_remainder=True)
+    dataset = dataset.batch(rows.stop - rows.start, drop_remainder=True)
     dataset = dataset.map(finish, tf.data.AUTOTUNE, deterministic=True)
     return dataset.prefetch(tf.data.AUTOTUNE), steps
 
@@ -181,19 +186,43 @@ def _checked_batch_size(examples: Examples, batch_size: int) -> int:
     return min(batch_size, len(examples))
 
 
-def _reader(examples: Examples, channels: int) -> Callable[[tf.Tensor], tf.Tensor]:
-    """A graph function from an index to its (H, W, channels) uint8 image."""
+def _shared_rows(batch_size: int, rank: int, count: int) -> slice:
+    if not 0 <= rank < count:
+        raise InputError(f"share must be (rank, count) with a rank from 0 to count - 1, not {(rank, count)}.")
+    if batch_size % count:
+        raise InputError(
+            f"A batch of {batch_size} cannot be shared by {count} workers: make batch_size a multiple of {count}."
+        )
+    size = batch_size // count
+    return slice(rank * size, (rank + 1) * size)
+
+
+def _reader(examples: Examples, channels: int) -> Callable[..., tf.Tensor]:
+    """A graph function from an index, and maybe a function that chooses a box (see `decode_part`), to the (H, W,
+    channels) uint8 image or the part of it."""
     with tf.device("CPU:0"):
         if examples.images is not None:
             pixels = examples.images if examples.images.ndim == 4 else examples.images[..., None]
             images = tf.constant(pixels)
-            return lambda index: to_channels(tf.gather(images, index), channels)
+            return lambda index, choose=None: to_channels(_cut(tf.gather(images, index), choose), channels)
         if examples.paths is not None:
             paths = tf.constant(examples.paths)
-            return lambda index: decode(tf.io.read_file(tf.gather(paths, index)), channels)
+            return lambda index, choose=None: _decode(tf.io.read_file(tf.gather(paths, index)), choose, channels)
 
-    def fetch(index):
+    def fetch(index, choose=None):
         encoded = tf.numpy_function(lambda i: examples.encoded[int(i)], [index], tf.string, stateful=False)
-        return decode(tf.ensure_shape(encoded, ()), channels)
+        return _decode(tf.ensure_shape(encoded, ()), choose, channels)
 
     return fetch
+
+
+def _decode(encoded: tf.Tensor, choose: Callable | None, channels: int) -> tf.Tensor:
+    return decode_part(encoded, choose, channels) if choose else decode(encoded, channels)
+
+
+def _cut(image: tf.Tensor, choose: Callable | None) -> tf.Tensor:
+    if choose is None:
+        return image
+    begin, size = choose(tf.shape(image)[:2])
+    part = tf.slice(image, tf.concat([begin, [0]], 0), tf.concat([size, [image.shape[-1]]], 0))
+    return tf.ensure_shape(part, (None, None, image.shape[-1]))

@@ -1,9 +1,8 @@
-"""RandAugment with keras-cv's operations and stateless draws.
+"""RandAugment with keras-cv's operations and distributions, as pure functions of a seed.
 
-keras-cv's `RandAugment` layer picks an operation per image and is ten times faster than Keras core's, but takes its
-randomness from TensorFlow's global generators, whose state parallel calls race for. Its operations, though, are pure
-functions `augment_images(images, transformations)`: here the same operations get transformations that are drawn from a
-given seed, with keras-cv's own distributions.
+keras-cv's `RandAugment` layer takes its randomness from TensorFlow's global generators, whose state parallel calls race
+for, and spends its time in general operations: a projective warp where an image only slides along one axis, histograms
+channel by channel. These are the same operations, written for one image and for what they do.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import tensorflow as tf
 
 _RATE = 10 / 11  # the paper's eleventh operation is "leave as it is"
 _SPREAD = 0.15  # keras-cv's default standard deviation of the magnitude
-_RANGE = (0, 255)
+_ADDED = 110.0  # keras-cv's most for solarize-add: more would leave nearly nothing of the image
 
 
 class RandAugment:
@@ -40,72 +39,120 @@ class RandAugment:
         Returns:
             (H, W, C) float32, 0..255.
         """
-        images = image[None]
-        for step in tf.unstack(tf.random.split(seed, self.count)):
-            images = self._apply_one(images, step)
-        return images[0]
-
-    def _apply_one(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        choose, skip, draw = tf.unstack(tf.random.split(seed, 3))
-        choice = tf.random.stateless_uniform((), choose, 0, len(self.operations), tf.int32)
+        choose, draw = tf.unstack(tf.random.split(seed, 2))
         # One past the last operation is switch_case's last branch: the identity.
-        applied = tf.random.stateless_uniform((), skip) < _RATE
-        branches = [lambda operation=operation: operation(images, draw) for operation in self.operations]
-        branches.append(lambda: images)
-        augmented = tf.switch_case(tf.where(applied, choice, len(self.operations)), branches)
-        return tf.ensure_shape(augmented, images.shape)
+        last = len(self.operations)
+        chances = tf.random.stateless_uniform((self.count,), choose, 0, last / _RATE)
+        choices = tf.minimum(tf.cast(chances, tf.int32), last)
+        # What an operation draws: how strong (twice, one for the sign or a uniform value instead) per operation.
+        normal = tf.random.stateless_normal((self.count, 2), draw)
+        uniform = tf.random.stateless_uniform((self.count,), tf.random.fold_in(draw, 1), -1.0, 1.0)
+        for step in range(self.count):
+            draws = normal[step], uniform[step]
+            branches = [lambda op=op, image=image, draws=draws: op(image, *draws) for op in self.operations]
+            branches.append(lambda image=image: image)
+            image = tf.ensure_shape(tf.switch_case(choices[step], branches), image.shape)
+        return image
 
 
-def _operations(magnitude: float, channels: int) -> list[Callable[[tf.Tensor, tf.Tensor], tf.Tensor]]:
-    """keras-cv's standard policy as functions of ((1, H, W, C) images, seed)."""
-    from keras_cv import layers
+def _operations(magnitude: float, channels: int) -> list[Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]]:
+    """keras-cv's standard policy: functions of (image (H, W, C), two standard normal draws, one uniform in -1..1)."""
 
-    # Pixels stay in float32 whatever precision the model is trained in.
-    fixed = {"dtype": "float32"}
-    auto_contrast = layers.AutoContrast(_RANGE, **fixed)
-    equalize = layers.Equalization(_RANGE, **fixed)
-    solarize = layers.Solarization(_RANGE, **fixed)
-    colour = layers.RandomColorDegeneration(1.0, **fixed)
-    contrast = layers.RandomContrast(_RANGE, 1.0, **fixed)
-    brightness = layers.RandomBrightness(1.0, _RANGE, **fixed)
-    shear = layers.RandomShear(1.0, 1.0, **fixed)
-    translation = layers.RandomTranslation(1.0, 1.0, **fixed)
+    def strength(normal):
+        return tf.clip_by_value(magnitude + _SPREAD * normal, 0.0, 1.0)
 
-    def strength(seed):
-        return tf.clip_by_value(magnitude + _SPREAD * tf.random.stateless_normal((1, 1), seed), 0.0, 1.0)
+    def signed(normal, uniform):
+        return strength(normal[0]) * tf.sign(uniform)
 
-    def signed(seed):
-        size, sign = tf.unstack(tf.random.split(seed, 2))
-        return strength(size) * tf.where(tf.random.stateless_uniform((1, 1), sign) > 0.5, -1.0, 1.0)
-
-    def uniform(seed):
-        return tf.random.stateless_uniform((1, 1), seed, -magnitude, magnitude)
-
-    def per_image(value):
-        return value[:, :, None, None]
-
-    def solarized(images, seed):
-        add, above = tf.unstack(tf.random.split(seed, 2))
-        # Adding more than 110 would leave nearly nothing of the image (keras-cv's note).
-        draws = {"additions": 110 * per_image(strength(add)), "thresholds": 255 * (1 - per_image(strength(above)))}
-        return solarize.augment_images(images, draws)
-
-    def moved(images, height, width):
-        draws = {"height_translations": height, "width_translations": width}
-        return translation.augment_images(images, draws)
-
-    zero = tf.zeros((1, 1))
     operations = [
-        lambda images, seed: auto_contrast.augment_images(images, None),
-        lambda images, seed: equalize.augment_images(images, None),
-        solarized,
-        lambda images, seed: contrast.augment_images(images, 1 + per_image(uniform(seed))),
-        lambda images, seed: brightness.augment_images(images, 255 * per_image(uniform(seed))),
-        lambda images, seed: shear.augment_images(images, {"shear_x": signed(seed), "shear_y": None}),
-        lambda images, seed: shear.augment_images(images, {"shear_x": None, "shear_y": signed(seed)}),
-        lambda images, seed: moved(images, zero, uniform(seed)),
-        lambda images, seed: moved(images, uniform(seed), zero),
+        lambda image, normal, uniform: auto_contrast(image),
+        lambda image, normal, uniform: equalize(image),
+        lambda image, normal, uniform: solarize(image, _ADDED * strength(normal[0]), 255 * (1 - strength(normal[1]))),
+        lambda image, normal, uniform: contrast(image, 1 + magnitude * uniform),
+        lambda image, normal, uniform: tf.clip_by_value(image + 255 * magnitude * uniform, 0.0, 255.0),
+        lambda image, normal, uniform: shear(image, 1, signed(normal, uniform)),
+        lambda image, normal, uniform: shear(image, 0, signed(normal, uniform)),
+        lambda image, normal, uniform: translate(image, 1, magnitude * uniform),
+        lambda image, normal, uniform: translate(image, 0, magnitude * uniform),
     ]
     if channels == 3:
-        operations.append(lambda images, seed: colour.augment_images(images, per_image(strength(seed))))
+        operations.append(lambda image, normal, uniform: fade(image, strength(normal[0])))
     return operations
+
+
+def auto_contrast(image: tf.Tensor) -> tf.Tensor:
+    """Stretches each channel to 0..255; a channel of one value stays."""
+    low, high = tf.reduce_min(image, (0, 1)), tf.reduce_max(image, (0, 1))
+    flat = high <= low
+    scale = tf.where(flat, 1.0, 255.0 / tf.where(flat, 1.0, high - low))
+    return tf.clip_by_value(image * scale - tf.where(flat, 0.0, low * scale), 0.0, 255.0)
+
+
+def equalize(image: tf.Tensor) -> tf.Tensor:
+    """Evens out each channel's histogram of whole values, as Pillow's `ImageOps.equalize` does."""
+    channels = image.shape[-1]
+    bins = tf.cast(image, tf.int32) + 256 * tf.range(channels)
+    counts = tf.math.bincount(tf.reshape(bins, [-1]), minlength=256 * channels, maxlength=256 * channels)
+    counts = tf.reshape(counts, (channels, 256))
+    total = tf.reduce_sum(counts, 1, keepdims=True)
+    rarest = tf.reduce_min(tf.where(counts == 0, total, counts), 1, keepdims=True)
+    step = (total - rarest) // 255
+    table = (tf.cumsum(counts, 1, exclusive=True) + step // 2) // tf.maximum(step, 1)
+    table = tf.where(step == 0, tf.range(256), tf.clip_by_value(table, 0, 255))
+    return tf.gather(tf.cast(tf.reshape(table, [-1]), tf.float32), bins)
+
+
+def solarize(image: tf.Tensor, added: tf.Tensor, threshold: tf.Tensor) -> tf.Tensor:
+    """Brightens by `added`, then inverts what is at `threshold` or above."""
+    image = tf.clip_by_value(image + added, 0.0, 255.0)
+    return tf.where(image < threshold, image, 255.0 - image)
+
+
+def contrast(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+    """Moves pixels from each channel's mean by `factor`."""
+    mean = tf.reduce_mean(image, (0, 1))
+    return tf.clip_by_value(image * factor + mean * (1 - factor), 0.0, 255.0)
+
+
+def fade(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+    """Blends an RGB image with its own grey, of which `factor` is taken."""
+    grey = tf.image.rgb_to_grayscale(image)
+    return tf.clip_by_value(image + factor * (grey - image), 0.0, 255.0)
+
+
+def shear(image: tf.Tensor, axis: int, factor: tf.Tensor) -> tf.Tensor:
+    """Slides each row (axis 1) or column (axis 0) by `factor` times its place; pixels beyond the edge are mirrored."""
+    return _slide(image, axis, factor * tf.range(image.shape[1 - axis], dtype=tf.float32))
+
+
+def translate(image: tf.Tensor, axis: int, share: tf.Tensor) -> tf.Tensor:
+    """Slides the image along an axis by a share of its length; pixels beyond the edge are mirrored."""
+    return _slide(image, axis, tf.fill((image.shape[1 - axis],), -share * image.shape[axis]))
+
+
+def _slide(image: tf.Tensor, axis: int, offsets: tf.Tensor) -> tf.Tensor:
+    """Reads each line along `axis` from where its offset says, bilinearly: the warp of `ImageProjectiveTransform` with
+    reflection, which takes three times as long because it may not assume that pixels stay in their row or column."""
+    height, width, channels = image.shape
+    lines = tf.range(image.shape[1 - axis])
+    places = tf.range(image.shape[axis])
+    whole = tf.floor(offsets)
+    lines, places, whole_, rest = (
+        (lines[:, None], places[None], tf.cast(whole, tf.int32)[:, None], (offsets - whole)[:, None, None])
+        if axis == 1
+        else (lines[None], places[:, None], tf.cast(whole, tf.int32)[None], (offsets - whole)[None, :, None])
+    )
+    pixels = tf.reshape(image, (height * width, channels))
+
+    def read(shift):
+        at = _reflected(places + whole_ + shift, image.shape[axis])
+        return tf.gather(pixels, lines * width + at if axis == 1 else at * width + lines)
+
+    near = read(0)
+    return near + rest * (read(1) - near)
+
+
+def _reflected(place: tf.Tensor, length: int) -> tf.Tensor:
+    """Places beyond 0..length - 1, mirrored at the edges with the edge pixel repeated: d c b a | a b c d | d c b a."""
+    place = tf.math.floormod(place, 2 * length)
+    return tf.minimum(place, 2 * length - 1 - place)

@@ -23,8 +23,8 @@ def load(
     Args:
         spec: where the data is; what it may be depends on the kind of labels.
             Classes: an image folder (train/ val/ test/ with class folders, or class folders), a folder with a CSV or
-            the CSV itself (columns file, label[, split]), an .npz (x_train, y_train, ...), `tfds:NAME[:config]`, or
-            `digits` (scikit-learn's 1797 handwritten digits).
+            the CSV itself (columns file, label[, split]), an .npz (x_train, y_train, ...), a folder that `keras-vit
+            data pack` wrote, `tfds:NAME[:config]`, or `digits` (scikit-learn's 1797 handwritten digits).
             Masks: a folder with images/ and masks/ (splits around or inside them), a CSV (file, mask[, split]), an .npz
             whose y are masks, or `tfds:NAME[:config]`.
             Boxes: COCO's JSON files or one of them, Pascal VOC's or YOLO's folders, or `tfds:NAME[:config]`.

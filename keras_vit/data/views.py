@@ -27,5 +27,9 @@ class Views(Protocol):
             InputError: a setting that makes no sense for these labels.
         """
 
+    def part(self, augment: Augment) -> Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]] | None:
+        """The function of (height and width (2,) int32, seed) that gives the box (first row and column, height and
+        width: (2,) int32 each) which alone `learned` is to be shown; None where it needs the whole image."""
+
     def mixed(self, augment: Augment) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple] | None:
         """The function of (images, targets, seed) that mixes a whole batch, or None."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from keras_vit.data import augment as ops
+from keras_vit.data import randaugment
 from keras_vit.data.augment import Augment, ImageAugmenter
 from keras_vit.data.mixing import batch_mixer
 from keras_vit.data.randaugment import RandAugment
@@ -64,9 +67,9 @@ def test_crop_keeps_the_share_of_area_and_the_ratio():
     rows, columns = np.meshgrid(np.arange(200), np.arange(200), indexing="ij")
     where = tf.constant(np.stack([rows, columns, 0 * rows], -1), tf.uint8)
     augment = Augment(crop_scale=(0.25, 0.5), crop_ratio=(0.5, 2.0))
-    record = Preprocessing((100, 100), crop=1.0)
+    augmenter = ImageAugmenter(dataclasses.replace(augment, flip=False), Preprocessing((100, 100), crop=1.0))
     for seed in seeds(30):
-        view = ops.random_resized_crop(where, seed, augment, record).numpy()
+        view = augmenter(where, seed).numpy()
         height = (view[90, 50, 0] - view[10, 50, 0]) / 0.8
         width = (view[50, 90, 1] - view[50, 10, 1]) / 0.8
         assert 0.23 < height * width / 200**2 < 0.53
@@ -110,11 +113,54 @@ def test_erasing_erases_as_often_and_as_much_as_asked():
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_each_randaugment_operation_changes_the_image(channels):
-    image = 40 + tf.cast(photo(channels, (32, 24)), tf.float32)[None] * 0.6
+    image = 40 + tf.cast(photo(channels, (32, 24)), tf.float32) * 0.6
     for operation in RandAugment(1, 0.5, channels).operations:
-        changed = operation(image, tf.constant([3, 5]))
+        changed = operation(image, tf.constant([0.3, -0.4]), tf.constant(0.7))
         assert changed.shape == image.shape
         assert float(tf.reduce_max(tf.abs(changed - image))) > 1
+
+
+def test_randaugments_operations_are_keras_cvs():
+    from keras_cv import layers
+
+    image = tf.cast(photo(), tf.float32) + 0.4
+    fixed = {"dtype": "float32"}
+
+    def theirs(layer, draws=None):
+        return layer.augment_images(image[None], draws)[0]
+
+    one, none = tf.constant([[0.37]]), tf.zeros((1, 1))
+    slide, shear = layers.RandomTranslation(1.0, 1.0, **fixed), layers.RandomShear(1.0, 1.0, **fixed)
+    bright = {"additions": 40.0, "thresholds": 170.0}
+    colour = layers.RandomColorDegeneration(1.0, **fixed)
+    pairs = [
+        (randaugment.auto_contrast(image), theirs(layers.AutoContrast((0, 255), **fixed))),
+        (randaugment.equalize(image), theirs(layers.Equalization((0, 255), **fixed))),
+        (randaugment.solarize(image, 40.0, 170.0), theirs(layers.Solarization((0, 255), **fixed), bright)),
+        (
+            randaugment.contrast(image, 0.37),
+            theirs(layers.RandomContrast((0, 255), 1.0, **fixed), one[..., None, None]),
+        ),
+        (randaugment.fade(image, 0.37), theirs(colour, one[..., None, None])),
+        (randaugment.shear(image, 1, 0.37), theirs(shear, {"shear_x": one, "shear_y": None})),
+        (randaugment.shear(image, 0, -0.37), theirs(shear, {"shear_x": None, "shear_y": -one})),
+        (
+            randaugment.translate(image, 1, 0.37),
+            theirs(slide, {"height_translations": none, "width_translations": one}),
+        ),
+        (
+            randaugment.translate(image, 0, -0.37),
+            theirs(slide, {"height_translations": -one, "width_translations": none}),
+        ),
+    ]
+    for ours, peer in pairs:
+        np.testing.assert_allclose(ours, peer, atol=2e-3)
+
+
+def test_randaugment_leaves_flat_channels_alone():
+    flat = tf.fill((8, 6, 3), 77.0)
+    np.testing.assert_array_equal(randaugment.auto_contrast(flat), flat)
+    np.testing.assert_array_equal(randaugment.equalize(flat), flat)
 
 
 def test_randaugment_chooses_per_image():

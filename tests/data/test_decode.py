@@ -11,7 +11,7 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 
 from keras_vit.data import exif
-from keras_vit.data.decode import decode, to_channels
+from keras_vit.data.decode import decode, decode_part, to_channels
 
 
 def picture(mode: str = "RGB", size=(53, 37)) -> Image.Image:
@@ -92,6 +92,31 @@ def test_exif_orientation_is_undone(value, order):
     encoded = encode(picture(), "JPEG", exif=orientation_exif(value, order), quality=95)
     assert int(exif.orientation(encoded)) == value
     np.testing.assert_allclose(decode(encoded).numpy().astype(int), pillow(encoded), atol=1)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_part_is_cut_out_of_the_whole(name):
+    mode, form, options = FILES[name]
+    check_parts(encode(picture(mode), form, **options))
+
+
+@pytest.mark.parametrize("value", range(1, 9))
+def test_a_part_of_a_turned_photo_is_cut_out_of_the_whole(value):
+    check_parts(encode(picture().resize((170, 90)), "JPEG", exif=orientation_exif(value, ">")))
+
+
+def check_parts(encoded):
+    """Random boxes, for RGB and grey."""
+    rng = np.random.default_rng(0)
+    for channels in (3, 1):
+        whole = decode(encoded, channels).numpy()
+        begins = [(0, 0), *(rng.integers(0, whole.shape[:2]) for _ in range(8))]
+        for begin in begins:
+            size = rng.integers(1, np.subtract(whole.shape[:2], begin) + 1)
+            box = tf.constant(begin, tf.int32), tf.constant(size, tf.int32)
+            part = decode_part(encoded, lambda shape, box=box: box, channels)
+            (top, left), (height, width) = begin, size
+            np.testing.assert_array_equal(part, whole[top : top + height, left : left + width])
 
 
 def test_exif_is_found_behind_other_segments():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -78,6 +80,16 @@ def test_a_batch_can_be_named_without_reading_it(start):
         indices = batch_indices(23, batch_size=5, seed=5, epoch=epoch, step=step)
         assert batch[:, 0, 0, 0].tolist() == indices
     assert batch_indices(23, batch_size=5, seed=5, epoch=0, step=steps) == []
+
+
+def test_workers_share_the_batches_of_one_process():
+    strong = dataclasses.replace(STRONG, mixup=0, cutmix=0)
+    where = {"augment": strong, "batch_size": 6, "start_epoch": 1, "start_step": 1}
+    images, labels, steps = batches(arrays(), 4, **where)
+    shares = [batches(arrays(), 4, share=(rank, 3), **where) for rank in range(3)]
+    np.testing.assert_array_equal(np.concatenate([part for part, _, _ in shares], 1), images)
+    np.testing.assert_array_equal(np.concatenate([part for _, part, _ in shares], 1), labels)
+    assert {same for _, _, same in shares} == {steps}
 
 
 def test_an_epoch_shows_each_image_once_in_a_new_order():
@@ -159,6 +171,10 @@ def test_wrong_arguments():
         train_dataset(arrays(0), RECORD, Augment(), num_classes=3, batch_size=4, seed=0)
     with pytest.raises(InputError, match="start_step must be from 0 to the epoch's 4 steps, not 5"):
         batches(arrays(), 1, start_step=5)
+    with pytest.raises(InputError, match="A batch of 5 cannot be shared by 2 workers"):
+        batches(arrays(), 1, share=(0, 2))
+    with pytest.raises(InputError, match="share must be"):
+        batches(arrays(), 1, share=(5, 5))
 
 
 def test_photos_repeat(shared_data):
