@@ -2,6 +2,7 @@
 
 from keras_vit.layers.attention import SelfAttention
 from keras_vit.layers.convolution import ConvNorm, Doubling
+from keras_vit.layers.dense import Dense
 from keras_vit.layers.dropout import Dropout
 from keras_vit.layers.encoder_block import EncoderBlock
 from keras_vit.layers.feature_pyramid import FeaturePyramid
@@ -21,6 +22,7 @@ __all__ = [
     "MLP",
     "AttentionPooling",
     "ConvNorm",
+    "Dense",
     "Doubling",
     "Dropout",
     "EncoderBlock",

@@ -44,6 +44,17 @@ def layer_normalization(inputs, gamma, beta, epsilon: float, dtype: str):
     return _once(_make_layer_normalization)(inputs, gamma, beta, epsilon, dtype)
 
 
+def dense(inputs, kernel, bias):
+    """inputs kernel + bias; the bias's gradient is a matrix product, twice as fast as TensorFlow's `BiasAddGrad`.
+
+    Args:
+        inputs: (..., K).
+        kernel: (K, M).
+        bias: (M,).
+    """
+    return _once(_make_dense)(inputs, kernel, bias)
+
+
 def attention(queries, keys, values):
     """softmax(queries keys^T) values of heads that lie beside each other.
 
@@ -98,25 +109,36 @@ def _make_gelu() -> Callable:
 def _make_layer_normalization() -> Callable:
     import tensorflow as tf
 
+    # XLA's sums along rows are slow on processors, its products with a vector are not. A GPU would round their factors.
+    on_processor = not tf.config.list_physical_devices("GPU")
+
+    def mean(rows):
+        if not on_processor:
+            return tf.reduce_mean(rows, -1, keepdims=True)
+        width = rows.shape[-1]
+        return tf.matmul(rows, tf.fill((width, 1), 1.0 / width))
+
+    def as_rows(tensor):
+        return tf.reshape(tf.cast(tensor, tf.float32), (-1, tensor.shape[-1]))
+
     def normalized(inputs, epsilon):
-        x = tf.cast(inputs, tf.float32)
-        centred = x - tf.reduce_mean(x, -1, keepdims=True)
-        scale = tf.math.rsqrt(tf.reduce_mean(tf.square(centred), -1, keepdims=True) + epsilon)
+        rows = as_rows(inputs)
+        centred = rows - mean(rows)
+        scale = tf.math.rsqrt(mean(tf.square(centred)) + epsilon)
         return centred * scale, scale
 
     @tf.function(jit_compile=True, autograph=False)
     def forward(inputs, gamma, beta, epsilon, dtype):
-        return tf.cast(normalized(inputs, epsilon)[0] * gamma + beta, dtype)
+        return tf.cast(tf.reshape(normalized(inputs, epsilon)[0] * gamma + beta, tf.shape(inputs)), dtype)
 
     @tf.function(jit_compile=True, autograph=False)
     def backward(inputs, gamma, epsilon, upstream):
         x, scale = normalized(inputs, epsilon)
-        upstream = tf.cast(upstream, tf.float32)
+        upstream = as_rows(upstream)
         slope = upstream * gamma
-        along = tf.reduce_mean(slope, -1, keepdims=True) + x * tf.reduce_mean(slope * x, -1, keepdims=True)
-        rows = tuple(range(len(inputs.shape) - 1))
-        to_gamma, to_beta = tf.reduce_sum(upstream * x, rows), tf.reduce_sum(upstream, rows)
-        return tf.cast(scale * (slope - along), inputs.dtype), to_gamma, to_beta
+        to_inputs = scale * (slope - mean(slope) - x * mean(slope * x))
+        to_gamma, to_beta = tf.reduce_sum(upstream * x, 0), tf.reduce_sum(upstream, 0)
+        return tf.cast(tf.reshape(to_inputs, tf.shape(inputs)), inputs.dtype), to_gamma, to_beta
 
     def function(inputs, gamma, beta, epsilon, dtype):
         @tf.custom_gradient
@@ -128,6 +150,28 @@ def _make_layer_normalization() -> Callable:
         return of(inputs, tf.convert_to_tensor(gamma), tf.convert_to_tensor(beta))
 
     return function
+
+
+def _make_dense() -> Callable:
+    import tensorflow as tf
+
+    def as_rows(tensor):
+        return tf.reshape(tensor, (-1, tensor.shape[-1]))
+
+    @tf.custom_gradient
+    def of(inputs, kernel, bias):
+        rows = as_rows(inputs)
+        outputs = tf.nn.bias_add(tf.matmul(rows, kernel), bias)
+
+        def gradient(upstream):
+            slope = as_rows(upstream)
+            to_inputs = tf.reshape(tf.matmul(slope, kernel, transpose_b=True), tf.shape(inputs))
+            to_bias = tf.matmul(tf.ones((1, tf.shape(slope)[0]), slope.dtype), slope)[0]
+            return to_inputs, tf.matmul(rows, slope, transpose_a=True), to_bias
+
+        return tf.reshape(outputs, (-1, *inputs.shape[1:-1], kernel.shape[1])), gradient
+
+    return lambda inputs, kernel, bias: of(inputs, tf.convert_to_tensor(kernel), tf.convert_to_tensor(bias))
 
 
 def _make_attention() -> Callable:

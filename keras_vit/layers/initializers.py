@@ -8,6 +8,8 @@ import random
 import keras
 from keras import ops
 
+from keras_vit.layers.dense import Dense
+
 
 @keras.saving.register_keras_serializable(package="keras_vit")
 class QuickTruncatedNormal(keras.initializers.Initializer):
@@ -69,7 +71,7 @@ def kernel_initializer(init: str, seed: int | None) -> keras.initializers.Initia
     return INITS[init](seed)
 
 
-def dense(owner: keras.layers.Layer, name: str, units: int, index: int, use_bias: bool = True) -> keras.layers.Dense:
+def dense(owner: keras.layers.Layer, name: str, units: int, index: int, use_bias: bool = True) -> Dense:
     """A dense sublayer in its owner's precision, initialised by the owner's `init` and `seed`.
 
     Args:
@@ -80,6 +82,4 @@ def dense(owner: keras.layers.Layer, name: str, units: int, index: int, use_bias
         use_bias: whether it has a bias, zero at first.
     """
     initializer = kernel_initializer(owner.init, child_seed(owner.seed, index))
-    return keras.layers.Dense(
-        units, use_bias=use_bias, kernel_initializer=initializer, dtype=owner.dtype_policy, name=name
-    )
+    return Dense(units, use_bias=use_bias, kernel_initializer=initializer, dtype=owner.dtype_policy, name=name)

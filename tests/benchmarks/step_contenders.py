@@ -33,6 +33,19 @@ def kerashub_model(size: str, side: int):
 KERAS_MODELS = {"keras_vit": keras_vit_model, "KerasHub": kerashub_model}
 
 
+def keras_vit_training(model, images, labels, mode):
+    import keras
+
+    from keras_vit.training.optimizers import OPTIMIZERS
+    from keras_vit.training.trainer import TrainingModel
+
+    trained = TrainingModel(model)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    trained.compile(OPTIMIZERS["adamw"].made(1e-4, summed=True), loss, jit_compile=mode == "xla")
+    trained.optimizer.build(trained.trainable_variables)
+    return lambda: trained.train_on_batch(images, labels)
+
+
 def keras_training(model, images, labels, mode):
     import keras
 

@@ -33,6 +33,7 @@ CASES = {
         TOKENS,
     ),
     "ConvNorm": ({"width": 8, "kernel": 3}, (2, 4, 5, 6), (2, 4, 5, 8)),
+    "Dense": ({"units": 8}, TOKENS, (2, 7, 8)),
     "Doubling": ({"width": 8}, (2, 4, 5, 6), (2, 8, 10, 8)),
     "Dropout": ({"rate": 0.3}, TOKENS, TOKENS),
     "FeaturePyramid": (

@@ -118,6 +118,10 @@ def test_fused_functions_are_those_of_keras(dtype):
     gelu = precise(lambda x: keras.activations.gelu(x, approximate=False))
     assert_close(both(fused.gelu, x), both(gelu, x), tolerance)
     norm = precise(lambda x, gamma, beta: keras.ops.layer_normalization(x, gamma, beta, epsilon=1e-6))
+    kernel = tf.cast(tf.constant(rng.normal(size=(16, 16)).astype("float32")), dtype)
+    product = precise(lambda x, kernel, bias: tf.matmul(x, kernel) + bias)
+    given = (x, kernel, tf.cast(beta, dtype))
+    assert_close(both(fused.dense, *given), both(product, *given), 2 * tolerance)
     ours = both(lambda *given: fused.layer_normalization(*given, 1e-6, dtype), x, gamma, beta)
     assert_close(ours, both(norm, x, gamma, beta), tolerance)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from keras_vit.errors import InputError, suggest
@@ -19,6 +20,33 @@ registered = keras.saving.register_keras_serializable(package="keras_vit")
 @registered
 class AdamW(WholeBatch, keras.optimizers.AdamW):
     """AdamW (Loshchilov & Hutter, 2019). Arguments: of `WholeBatch` and `keras.optimizers.AdamW`."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        """One step, by TensorFlow's one kernel for it instead of Keras's fifteen operators a variable."""
+        if self.amsgrad:
+            super().update_step(gradient, variable, learning_rate)
+            return
+        index, kind = self._get_variable_index(variable), variable.dtype
+        rate = ops.cast(learning_rate * self.rate_scale(variable), kind)
+        self.decay_step(variable, rate)
+        step = ops.cast(self.iterations + 1, kind)
+        tf.raw_ops.ResourceApplyAdam(
+            var=_resource(variable),
+            m=_resource(self._momentums[index]),
+            v=_resource(self._velocities[index]),
+            beta1_power=self.beta_1**step,
+            beta2_power=self.beta_2**step,
+            lr=rate,
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+            grad=ops.cast(gradient, kind),
+        )
+
+
+def _resource(variable):
+    """The handle of a variable, on this replica's device."""
+    return (variable.value if isinstance(variable, keras.Variable) else variable).handle
 
 
 @registered
