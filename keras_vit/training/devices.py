@@ -7,15 +7,17 @@ import re
 import tensorflow as tf
 
 from keras_vit.errors import InputError, suggest
+from keras_vit.training.team import Team, make_team
 
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 
 
-def make_strategy(devices: str) -> tf.distribute.Strategy:
-    """The distribution strategy for `auto`, `gpu:N` or `cpu:N`.
+def make_strategy(devices: str) -> tuple[tf.distribute.Strategy, Team]:
+    """The distribution strategy for `auto`, `gpu:N`, `cpu:N` or `workers`, and the processes that train together.
 
     Several devices train under `MirroredStrategy`: each gets an equal share of the batch, and gradients are averaged.
-    `cpu:N` makes N logical devices of one processor, which is of use for tests only. Call it before any other use of
+    `cpu:N` makes N logical devices of one processor, which is of use for tests only. `workers` are all devices of
+    several processes, by `MultiWorkerMirroredStrategy` (see `make_team`). Call it before any other use of
     TensorFlow's devices.
 
     Raises:
@@ -23,21 +25,23 @@ def make_strategy(devices: str) -> tf.distribute.Strategy:
     """
     # Physical devices, because listing logical ones would start TensorFlow and forbid logical processors.
     gpus = tf.config.list_physical_devices("GPU")
+    if devices == "workers":
+        return make_team()
     if devices == "auto":
-        return tf.distribute.MirroredStrategy() if len(gpus) > 1 else tf.distribute.get_strategy()
+        return tf.distribute.MirroredStrategy() if len(gpus) > 1 else tf.distribute.get_strategy(), Team()
     match = re.fullmatch(r"(gpu|cpu):([1-9]\d*)", devices)
     if not match:
-        raise InputError(f"devices is auto, gpu:N or cpu:N, not {devices!r}.")
+        raise InputError(f"devices is auto, gpu:N, cpu:N or workers, not {devices!r}.")
     kind, count = match[1], int(match[2])
     if kind == "gpu" and len(gpus) < count:
         raise InputError(
             f"{count} GPUs were asked for and TensorFlow sees {len(gpus)}: use devices=auto to train on what is there."
         )
     if count == 1:
-        return tf.distribute.OneDeviceStrategy(f"/{kind}:0")
+        return tf.distribute.OneDeviceStrategy(f"/{kind}:0"), Team()
     if kind == "cpu":
         _split_processor(count)
-    return tf.distribute.MirroredStrategy([f"/{kind}:{index}" for index in range(count)])
+    return tf.distribute.MirroredStrategy([f"/{kind}:{index}" for index in range(count)]), Team()
 
 
 def resolve_precision(precision: str) -> str:

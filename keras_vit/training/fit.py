@@ -20,6 +20,7 @@ from keras_vit.training.optimizers import make_schedule
 from keras_vit.training.progress import ShowProgress
 from keras_vit.training.recipe import Recipe
 from keras_vit.training.signals import StopSignals
+from keras_vit.training.team import Team
 from keras_vit.training.tensorboard import ShowPictures
 from keras_vit.training.trainer import TrainingModel
 
@@ -54,22 +55,23 @@ def _fit_on(recipe, folder, model, steps, data, task, keep, signals) -> None:
         slower = dataclasses.replace(recipe.train, learning_rate=recipe.train.learning_rate * keep.rate_factor)
         model.optimizer.learning_rate = make_schedule(slower, steps)
         model.make_train_function(force=True)
-    dataset, _ = training_data(recipe, data, model, task, keep.state.epoch, keep.state.step)
+    dataset, _ = training_data(recipe, data, model, task, keep.state.epoch, keep.state.step, team=keep.team)
     validation = eval_dataset(
         data.val, record, labels=task.labels, num_classes=len(data.class_names), batch_size=batch_size
     )
-    callbacks = [
-        ValidateAverage(),
-        AddFigures(task, data.val, record, batch_size),
-        ShowProgress(keep.state.epoch * steps + keep.state.step, recipe.train.epochs, steps, batch_size, keep.monitor),
-        keras.callbacks.TensorBoard(logs, write_graph=False),
-        ShowPictures(logs, task, dataset, data.val, record),
-        keep,
-    ]
+    callbacks = [ValidateAverage(), AddFigures(task, data.val, record, batch_size)]
+    if keep.team.chief:
+        done = keep.state.epoch * steps + keep.state.step
+        callbacks += [
+            ShowProgress(done, recipe.train.epochs, steps, batch_size, keep.monitor),
+            keras.callbacks.TensorBoard(logs, write_graph=False),
+            ShowPictures(logs, task, dataset, data.val, record),
+        ]
+    callbacks.append(keep)
     flow = Flow(callbacks, model, keep, steps, signals, dataset.element_spec[1])
     try:
         model.fit(
-            dataset,
+            keep.team.spread(dataset, model.distribute_strategy),
             epochs=recipe.train.epochs,
             initial_epoch=keep.state.epoch,
             steps_per_epoch=steps,
@@ -84,9 +86,9 @@ def _fit_on(recipe, folder, model, steps, data, task, keep, signals) -> None:
 
 
 def training_data(
-    recipe: Recipe, data: Data, model: keras.Model, task: Task, epoch: int = 0, step: int = 0
+    recipe: Recipe, data: Data, model: keras.Model, task: Task, epoch: int = 0, step: int = 0, *, team: Team
 ) -> tuple[tf.data.Dataset, int]:
-    """Training batches from a step of an epoch on, and the number of steps in an epoch."""
+    """This process's part of the training batches from a step of an epoch on, and the number of steps in an epoch."""
     return train_dataset(
         data.train,
         preprocessing_of(model),
@@ -97,4 +99,5 @@ def training_data(
         seed=recipe.seed,
         start_epoch=epoch,
         start_step=step,
+        share=(team.rank, team.count),
     )

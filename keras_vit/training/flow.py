@@ -10,9 +10,10 @@ import tensorflow as tf
 
 from keras_vit.errors import InputError, Stopped
 from keras_vit.training import snapshot
-from keras_vit.training.faults import check_space
+from keras_vit.training.faults import Diverged, check_space
 from keras_vit.training.keep import KeepState
 from keras_vit.training.signals import StopSignals
+from keras_vit.training.team import Request
 
 
 class Flow(keras.callbacks.CallbackList):
@@ -67,9 +68,11 @@ class Flow(keras.callbacks.CallbackList):
             super().on_train_batch_begin(batch + self.done, logs)
 
     def on_train_batch_end(self, batch, logs=None):
-        """Tells the step's number in the whole epoch, and ends a continued epoch after its last.
+        """Tells the step's number in the whole epoch, and ends a continued epoch after its last. Then all processes do
+        what any of them asks for.
 
         Raises:
+            Diverged: the loss is not a number; the checkpoints stay.
             Stopped: a signal has come; the state is saved.
         """
         if self.done < self.steps:
@@ -78,7 +81,7 @@ class Flow(keras.callbacks.CallbackList):
             # Validation resets the metrics, and may be stopped too.
             self._averages = snapshot.take_metrics(self.model)
             self.model.stop_training = bool(self.done)
-        self._heed()
+        self._heed(self.keep.request)
 
     def on_test_begin(self, logs=None):
         """Notes that validation runs."""
@@ -88,7 +91,7 @@ class Flow(keras.callbacks.CallbackList):
     def on_test_batch_end(self, batch, logs=None):
         """Leaves validation when a signal has come: machines that are taken away wait for seconds only."""
         super().on_test_batch_end(batch, logs)
-        if self.signals.received:
+        if self.signals.received and self.keep.team.count == 1:
             # The weights may be their average until now.
             self.on_test_end()
             self._heed()
@@ -125,12 +128,17 @@ class Flow(keras.callbacks.CallbackList):
                 with contextlib.suppress(Exception):
                     getattr(callback, end)()
 
-    def _heed(self) -> None:
-        if not self.signals.received:
-            return
-        self.keep.save(self._averages)
+    def _heed(self, request: Request = Request.GO_ON) -> None:
+        request = self.keep.team.agree(max(request, Request.STOP if self.signals.received else Request.GO_ON))
         state, folder = self.keep.state, self.keep.folder
+        if request == Request.DIVERGED:
+            raise Diverged(state.epoch, state.step, "the loss")
+        if request != Request.GO_ON:
+            self.keep.save(self._averages)
+        if request != Request.STOP:
+            return
+        cause = self.signals.received or "Another worker"
         raise Stopped(
-            f"{self.signals.received} stopped the run in epoch {state.epoch + 1} after step {state.step}, and all is "
-            f"saved: go on with keras-vit train --out {folder} --resume."
+            f"{cause} stopped the run in epoch {state.epoch + 1} after step {state.step}, and all is saved: go on with "
+            f"keras-vit train --out {folder} --resume."
         )

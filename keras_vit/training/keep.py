@@ -16,6 +16,7 @@ from keras_vit.training.checkpoints import Checkpoints, State
 from keras_vit.training.faults import Diverged
 from keras_vit.training.run import CHECKPOINTS, MODEL
 from keras_vit.training.settings import TrainSettings
+from keras_vit.training.team import Request, Team
 
 
 class KeepState(keras.callbacks.Callback):
@@ -32,19 +33,25 @@ class KeepState(keras.callbacks.Callback):
         monitor: the figure that chooses the best epoch.
         better: `max` or `min`: which of two values of it is better.
         settings: how many checkpoints are kept, how often, patience and back-off.
+        team: the processes that train together; the chief writes.
 
     Attributes:
         state: where the run is, and what it has reached.
+        request: what this process wants after its last step.
         averages: after `restore` into the middle of an epoch, the metrics' part of the checkpoint.
     """
 
-    def __init__(self, folder: Path, plain: keras.Model, monitor: str, better: Callable, settings: TrainSettings):
+    def __init__(
+        self, folder: Path, plain: keras.Model, monitor: str, better: Callable, settings: TrainSettings, team: Team
+    ):
         super().__init__()
         self.folder = folder
         self.plain = plain
         self.monitor = monitor
         self.better = better
         self.settings = settings
+        self.team = team
+        self.request = Request.GO_ON
         self.state = State()
         self.checkpoints = Checkpoints(folder / CHECKPOINTS, settings.keep)
         self.averages: dict = {}
@@ -79,7 +86,8 @@ class KeepState(keras.callbacks.Callback):
             return False
         self.restore(model)
         self.state.diverged = diverged
-        self.checkpoints.rewrite(self.state)
+        if self.team.chief:
+            self.checkpoints.rewrite(self.state)
         return True
 
     @property
@@ -110,17 +118,13 @@ class KeepState(keras.callbacks.Callback):
             self.save()
 
     def on_train_batch_end(self, batch, logs=None):
-        """Counts the update, looks at its loss, and saves where the last checkpoint is old.
-
-        Raises:
-            Diverged: the loss is not a number; the checkpoints stay.
-        """
+        """Counts the update, looks at its loss, and asks to save where the last checkpoint is old."""
         self.state.step = batch + 1
-        if not math.isfinite(logs["loss"]):
-            raise Diverged(self.state.epoch, self.state.step, "the loss")
         minutes = self.settings.save_minutes
-        if minutes and time.monotonic() - self._saved_when >= 60 * minutes:
-            self.save()
+        old = minutes and time.monotonic() - self._saved_when >= 60 * minutes
+        self.request = Request.SAVE if old else Request.GO_ON
+        if not math.isfinite(logs["loss"]):
+            self.request = Request.DIVERGED
 
     def on_epoch_end(self, epoch, logs=None):
         """Records the figures, writes the checkpoint, and keeps the model if it is the best.
@@ -155,9 +159,11 @@ class KeepState(keras.callbacks.Callback):
         return arrays
 
     def _write(self, arrays: dict) -> None:
-        self.checkpoints.write(self.state, arrays)
+        if self.team.chief:
+            self.checkpoints.write(self.state, arrays)
         self._saved_at, self._saved_when = (self.state.epoch, self.state.step), time.monotonic()
 
     def _save_best(self, model: keras.Model) -> None:
-        with averaged(model), atomic(self.folder / MODEL) as path:
-            self.plain.save(path)
+        if self.team.chief:
+            with averaged(model), atomic(self.folder / MODEL) as path:
+                self.plain.save(path)

@@ -117,7 +117,8 @@ class TrainSettings:
         back_off: how often the run may, when its loss is no number any more, go back to the last checkpoint and on with
             half the learning rate, before it stops.
         precision: `auto`, `float32`, `mixed_bfloat16` or `mixed_float16`.
-        devices: `auto` (all GPUs, else the processor), `gpu:N`, or `cpu:N` logical devices.
+        devices: `auto` (all GPUs, else the processor), `gpu:N`, `cpu:N` logical devices, or `workers`: all
+            devices of the processes that `TF_CONFIG` or SLURM name.
     """
 
     epochs: int = 30

@@ -63,8 +63,9 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, prog
     """
     _check(recipe)
     folder = Path(recipe.out) if recipe.out else new_folder(recipe)
-    check_folder(folder, resume, overwrite)
-    strategy = make_strategy(recipe.train.devices)
+    strategy, team = make_strategy(recipe.train.devices)
+    if team.chief:
+        check_folder(folder, resume, overwrite)
     policy = resolve_precision(recipe.train.precision)
     keras.utils.set_random_seed(recipe.seed)
 
@@ -75,10 +76,11 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, prog
         test_fraction=recipe.data.test_fraction,
         seed=recipe.seed,
         skip_bad=recipe.data.skip_bad,
-        progress=progress,
+        progress=progress and team.chief,
     )
-    for note in data.notes:
-        print(note)
+    if team.chief:
+        for note in data.notes:
+            print(note)
     if data.val is None:
         raise InputError("Training needs a validation split to choose the best epoch: set data.val_fraction above 0.")
     task = make_task(recipe.task, data.class_names, recipe.options)
@@ -94,7 +96,7 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, prog
         # optimizer's state, two thirds of the file.
         model = TrainingModel(plain, recipe.train.accumulate, recipe.train.sam)
         _check_batch(recipe, strategy.num_replicas_in_sync, data)
-        _, steps = training_data(recipe, data, plain, task)
+        _, steps = training_data(recipe, data, plain, task, team=team)
         model.compile(
             optimizer=make_optimizer(recipe.train, steps, model, policy, summed=True),
             loss=task.loss(plain, data.train, recipe.train.label_smoothing),
@@ -104,24 +106,33 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, prog
         )
         # Built now, or `fit` would trace its step once more when the optimizer's variables appear.
         model.optimizer.build(model.trainable_variables)
-        keep = KeepState(folder, plain, monitor, task.goals[monitor], recipe.train)
+        keep = KeepState(folder, plain, monitor, task.goals[monitor], recipe.train, team)
         if resume:
             check_same_data(folder, data)
-            keep.checkpoints.clear()
+            if team.chief:
+                keep.checkpoints.clear()
             keep.restore(model)
 
-    if overwrite and folder.exists():
-        shutil.rmtree(folder)
-    write_opening(folder, dataclasses.replace(recipe, out=str(folder)), data, plain)
-    print(f"{_summary(recipe, plain, data, strategy, policy)}\nrun folder: {folder}")
+    team.check_same(int(data.fingerprint[:6], 16), "the data")
+    team.check_same(keep.state.epoch * steps + keep.state.step, "the run folder, which must be storage that they share")
+    if team.chief:
+        if overwrite and folder.exists():
+            shutil.rmtree(folder)
+        write_opening(folder, dataclasses.replace(recipe, out=str(folder)), data, plain)
+        print(f"{_summary(recipe, plain, data, strategy, policy)}\nrun folder: {folder}")
     if keep.state.epoch < recipe.train.epochs and not keep.out_of_patience():
-        if resume:
+        if resume and team.chief:
             print(f"resuming after epoch {keep.state.epoch}, step {keep.state.step}")
-        learn(recipe, folder, model, steps, data, task, keep)
-    return _finish(recipe, folder, data, task, keep, progress)
+        with team.together(folder):
+            learn(recipe, folder, model, steps, data, task, keep)
+    if team.chief:
+        _finish(recipe, folder, data, task, keep, progress)
+    with team.together(folder):
+        team.wait()
+    return load_run(folder)
 
 
-def _finish(recipe: Recipe, folder: Path, data: Data, task: Task, keep: KeepState, progress: bool) -> Run:
+def _finish(recipe: Recipe, folder: Path, data: Data, task: Task, keep: KeepState, progress: bool) -> None:
     """Judges the best model on validation and test, and writes figures, pictures and the page."""
     model = keras.saving.load_model(folder / MODEL, compile=False)
     judged = {}
@@ -135,7 +146,6 @@ def _finish(recipe: Recipe, folder: Path, data: Data, task: Task, keep: KeepStat
     val = judged["val"]
     write_outcome(folder / "logs", recipe, val.pictures, val.figures, keep.state.best_epoch)
     write_page(folder)
-    return load_run(folder)
 
 
 def _build(recipe: Recipe, data: Data, policy: str) -> keras.Model:

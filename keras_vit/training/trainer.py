@@ -46,6 +46,15 @@ class TrainingModel(keras.Model):
         finally:
             self._evaluating = False
 
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # Keras would average the first batch over the processes, which fails under MultiWorkerMirroredStrategy
+        # (keras-team/keras#20585); its form is all that is needed.
+        if iterator is not None and _many_processes(self.distribute_strategy):
+            _, _, batches = next(iter(iterator))
+            local = self.distribute_strategy.experimental_local_results
+            data_batch, iterator = keras.tree.map_structure(lambda value: local(value)[0], next(batches)), None
+        super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
+
     def train_step(self, data):
         """One update from a batch (x, y) or (x, y, sample_weight)."""
         x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
@@ -59,7 +68,17 @@ class TrainingModel(keras.Model):
         self._apply(gradients)
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         self._loss_tracker.update_state(loss * replicas, sample_weight=_length(y))
-        return self.compute_metrics(x, y, y_pred, weight)
+        return self._reducible(self.compute_metrics(x, y, y_pred, weight))
+
+    def test_step(self, data):
+        """The figures of a batch (x, y) or (x, y, sample_weight)."""
+        return self._reducible(super().test_step(data))
+
+    def _reducible(self, figures: dict) -> dict:
+        # Over several processes Keras takes the mean along the first axis too, which its own figures do not have.
+        if not _many_processes(self.distribute_strategy):
+            return figures
+        return {name: tf.expand_dims(figure, 0) for name, figure in figures.items()}
 
     @property
     def _generators(self) -> list[keras.Variable]:
@@ -130,6 +149,10 @@ class TrainingModel(keras.Model):
             replicas = tf.distribute.get_strategy().num_replicas_in_sync
             gradients = [gradient / replicas for gradient in gradients]
         self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
+
+
+def _many_processes(strategy: tf.distribute.Strategy) -> bool:
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
 def _length(y):

@@ -170,7 +170,7 @@ class TestDevices:
     def test_auto_without_gpus(self):
         if tf.config.list_physical_devices("GPU"):
             pytest.skip("this machine has a GPU")
-        assert make_strategy("auto").num_replicas_in_sync == 1
+        assert make_strategy("auto")[0].num_replicas_in_sync == 1
         assert resolve_precision("auto") == "float32"
 
     @pytest.mark.parametrize("devices", ["gpu", "cpu:0", "cpu:two", "tpu:1"])

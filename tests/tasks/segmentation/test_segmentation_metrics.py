@@ -76,7 +76,7 @@ import keras, numpy as np, sys, tensorflow as tf
 from keras_vit.tasks.segmentation.losses import SegmentationLoss
 from keras_vit.tasks.segmentation.metrics import PixelCounts
 from keras_vit.training.devices import make_strategy
-strategy = make_strategy("cpu:2")
+strategy, _ = make_strategy("cpu:2")
 data = np.load(sys.argv[1])
 dataset = tf.data.Dataset.from_tensor_slices((data["logits"], data["truth"])).batch(4)
 with strategy.scope():
