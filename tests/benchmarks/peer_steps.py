@@ -25,6 +25,7 @@ PROGRAM = str(Path(__file__).with_name("step_contenders.py"))
 CONTENDERS = (
     ("keras_vit", "graph"),
     ("keras_vit", "xla"),
+    ("keras_vit", "remat"),
     ("KerasHub", "graph"),
     ("KerasHub", "xla"),
     ("timm", "eager"),

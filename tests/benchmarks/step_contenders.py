@@ -14,13 +14,14 @@ SIZES = {"ti16": (192, 3, "tiny"), "s16": (384, 6, "small")}
 CLASSES = 1000
 
 
-def keras_vit_model(size: str, side: int):
+def keras_vit_model(size: str, side: int, mode: str):
     import keras_vit
 
-    return keras_vit.build(f"vit_{size}", num_classes=CLASSES, image_size=side, seed=0)
+    remat = "block" if mode == "remat" else None
+    return keras_vit.build(f"vit_{size}", num_classes=CLASSES, image_size=side, remat=remat, seed=0)
 
 
-def kerashub_model(size: str, side: int):
+def kerashub_model(size: str, side: int, mode: str):
     from keras_hub.models import ViTBackbone, ViTImageClassifier
 
     width, heads, _ = SIZES[size]
@@ -101,7 +102,7 @@ def main(what: str, who: str, size: str, batch: int, side: int, mode: str) -> No
         images = images / 127.5 - 1
         work = timm_training(model, images, labels) if what == "train" else timm_forward(model, images)
     else:
-        model = KERAS_MODELS[who](size, side)
+        model = KERAS_MODELS[who](size, side, mode)
         work = keras_training(model, images, labels, mode) if what == "train" else keras_forward(model, images, mode)
     serve(work)
 
