@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from keras_vit.build import preprocessing_of
-from keras_vit.data import Data, batch_indices, eval_dataset, train_dataset
+from keras_vit.data import Data, Decoded, batch_indices, decode_all, eval_dataset, train_dataset
 from keras_vit.tasks import Task
 from keras_vit.training.average import ValidateAverage
 from keras_vit.training.faults import Diverged, divergence, explained
@@ -34,10 +34,15 @@ def learn(
         order = {"batch_size": recipe.train.batch_size, "seed": recipe.seed}
         return data.train.subset(batch_indices(len(data.train), epoch=keep.state.epoch, step=step, **order))
 
-    with StopSignals() as signals, explained(folder, lambda: due(keep.state.step), lambda: data.val):
+    with (
+        StopSignals() as signals,
+        explained(folder, lambda: due(keep.state.step), lambda: data.val, lambda: data.train),
+    ):
+        channels = preprocessing_of(model).channels
+        decoded = decode_all(data.train, channels, recipe.data.cache, size=recipe.data.cache_size)
         while True:
             try:
-                return _fit_on(recipe, folder, model, steps, data, task, keep, signals)
+                return _fit_on(recipe, folder, model, steps, data, task, keep, signals, decoded)
             except Diverged as error:
                 images = due(error.step - 1).names
                 if not keep.go_back(model):
@@ -46,7 +51,7 @@ def learn(
                 print(f"{error}: back to {place}, and on with {keep.rate_factor:g} times the learning rate")
 
 
-def _fit_on(recipe, folder, model, steps, data, task, keep, signals) -> None:
+def _fit_on(recipe, folder, model, steps, data, task, keep, signals, decoded) -> None:
     """`model.fit` from where the run is, with everything that watches it. The order of the callbacks matters: figures
     are complete before they are kept."""
     batch_size, record, logs = recipe.train.batch_size, preprocessing_of(model), folder / "logs"
@@ -54,7 +59,7 @@ def _fit_on(recipe, folder, model, steps, data, task, keep, signals) -> None:
         slower = dataclasses.replace(recipe.train, learning_rate=recipe.train.learning_rate * keep.rate_factor)
         model.optimizer.learning_rate = make_schedule(slower, steps)
         model.make_train_function(force=True)
-    dataset, _ = training_data(recipe, data, model, task, keep.state.epoch, keep.state.step)
+    dataset, _ = training_data(recipe, data, model, task, keep.state.epoch, keep.state.step, decoded)
     validation = eval_dataset(
         data.val, record, labels=task.labels, num_classes=len(data.class_names), batch_size=batch_size
     )
@@ -84,7 +89,13 @@ def _fit_on(recipe, folder, model, steps, data, task, keep, signals) -> None:
 
 
 def training_data(
-    recipe: Recipe, data: Data, model: keras.Model, task: Task, epoch: int = 0, step: int = 0
+    recipe: Recipe,
+    data: Data,
+    model: keras.Model,
+    task: Task,
+    epoch: int = 0,
+    step: int = 0,
+    decoded: Decoded | None = None,
 ) -> tuple[tf.data.Dataset, int]:
     """Training batches from a step of an epoch on, and the number of steps in an epoch."""
     return train_dataset(
@@ -97,4 +108,5 @@ def training_data(
         seed=recipe.seed,
         start_epoch=epoch,
         start_step=step,
+        decoded=decoded,
     )
