@@ -5,6 +5,7 @@ from __future__ import annotations
 from keras_vit.data.augment import Augment
 from keras_vit.data.boxes import Boxes
 from keras_vit.data.classes import align
+from keras_vit.data.decoded import Decoded, decode_all
 from keras_vit.data.examples import Data, Examples
 from keras_vit.data.kinds import BOXES, CLASSES, MASKS, LabelKind
 from keras_vit.data.masks import IGNORE, Masks
@@ -20,11 +21,13 @@ __all__ = [
     "Augment",
     "Boxes",
     "Data",
+    "Decoded",
     "Examples",
     "LabelKind",
     "Masks",
     "align",
     "batch_indices",
+    "decode_all",
     "eval_dataset",
     "find_images",
     "image_dataset",

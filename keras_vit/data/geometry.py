@@ -130,8 +130,26 @@ def resize(image: tf.Tensor, size: tuple[int, int], interpolation: str) -> tf.Te
     Returns:
         (h, w, C) float32 within 0..255.
     """
-    resized = tf.image.resize(image, size, method=interpolation, antialias=True)
+    height, channels = tf.shape(image)[0], image.shape[-1]
+    # The kernel treats all that follows its first axis as one long pixel, in vectors; pixel by pixel along a row, as
+    # it would otherwise, takes a third longer than turning the image twice. Rows that are turned first are still 8-bit.
+    turned = _resize_first(tf.transpose(image, (1, 0, 2)), size[1], interpolation)
+    upright = tf.transpose(tf.reshape(turned, (size[1], height, channels)), (1, 0, 2))
+    resized = tf.reshape(_resize_first(upright, size[0], interpolation), (*size, channels))
     return tf.clip_by_value(resized, 0.0, 255.0)
+
+
+def _resize_first(pixels: tf.Tensor, length: int, interpolation: str) -> tf.Tensor:
+    """Resamples the first axis of (n, ...) to `length`: (1, length, 1, rest) float32."""
+    lines = tf.reshape(pixels, (1, tf.shape(pixels)[0], 1, -1))
+    return tf.raw_ops.ScaleAndTranslate(
+        images=lines,
+        size=(length, 1),
+        scale=tf.stack([length / tf.cast(tf.shape(pixels)[0], tf.float32), 1.0]),
+        translation=(0.0, 0.0),
+        kernel_type=_KERNELS[interpolation],
+        antialias=True,
+    )
 
 
 def _covering_shape(shape: tf.Tensor, target: tuple[int, int]) -> tf.Tensor:

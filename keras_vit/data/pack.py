@@ -67,10 +67,9 @@ def pack(data: Data, out: str | Path, *, shard_bytes: int = _SHARD_BYTES, progre
         }
         (partial / INDEX).write_text(json.dumps(index), encoding="utf-8")
         partial.rename(out)
-    except OSError as error:
-        raise InputError(
-            f"{out} cannot be written ({error.strerror or error}): choose a folder with free space."
-        ) from error
+    except (OSError, tf.errors.OpError) as error:  # of the index; of the shards
+        reason = getattr(error, "strerror", None) or getattr(error, "message", error)
+        raise InputError(f"{out} cannot be written ({reason}): choose a folder with free space.") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return out

@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras_vit.data import geometry
 from keras_vit.data.augment import Augment
 from keras_vit.data.decode import decode, decode_part, to_channels
+from keras_vit.data.decoded import Decoded
 from keras_vit.data.examples import Examples
 from keras_vit.data.kinds import CLASSES, LabelKind
 from keras_vit.data.views import Views
@@ -31,6 +32,7 @@ def train_dataset(
     start_epoch: int = 0,
     start_step: int = 0,
     share: tuple[int, int] = (0, 1),
+    decoded: Decoded | None = None,
 ) -> tuple[tf.data.Dataset, int]:
     """Augmented, shuffled training batches without end.
 
@@ -50,6 +52,8 @@ def train_dataset(
         start_step: how many batches of that epoch are left out; nothing of them is read.
         share: (rank, count) of one of several workers, who gets rows rank * B / count .. (rank + 1) * B / count of each
             batch, so that together they see the batches of one process. MixUp and CutMix mix within a share.
+        decoded: the examples' pixels, from `decode_all`, instead of their files; the same batches as without where
+            it kept the images' size.
 
     Returns:
         The dataset of (images (B, H, W, channels) float32 0..255, targets), and the number of batches per epoch; images
@@ -67,7 +71,8 @@ def train_dataset(
         raise InputError(f"start_step must be from 0 to the epoch's {steps} steps, not {start_step}.")
     rows = _shared_rows(batch_size, *share)
     streams = _streams(seed)
-    read, views = _reader(examples, preprocessing.channels), _views(labels, examples, preprocessing, num_classes)
+    read = _decoded_reader(decoded) if decoded else _reader(examples, preprocessing.channels)
+    views = _views(labels, examples, preprocessing, num_classes)
     view, part, mix = views.learned(augment), views.part(augment), views.mixed(augment)
 
     def epoch_order(epoch):
@@ -212,6 +217,20 @@ def _reader(examples: Examples, channels: int) -> Callable[..., tf.Tensor]:
     def fetch(index, choose=None):
         encoded = tf.numpy_function(lambda i: examples.encoded[int(i)], [index], tf.string, stateful=False)
         return _decode(tf.ensure_shape(encoded, ()), choose, channels)
+
+    return fetch
+
+
+def _decoded_reader(decoded: Decoded) -> Callable[..., tf.Tensor]:
+    """The same function as `_reader`'s, for pixels that are there."""
+    with tf.device("CPU:0"):
+        shapes = tf.constant(decoded.shapes)
+
+    def fetch(index, choose=None):
+        shape = tf.gather(shapes, index)
+        begin, size = choose(shape) if choose else (tf.zeros(2, tf.int32), shape)
+        pixels = tf.numpy_function(decoded.part, [index, begin, size], tf.uint8, stateful=False)
+        return tf.ensure_shape(pixels, (None, None, decoded.channels))
 
     return fetch
 

@@ -47,8 +47,13 @@ class WaitMeter:
         """Share of the time that was spent waiting, 0..1; 0 before the second batch."""
         return self.waited_s / self.total_s if self.total_s else 0.0
 
-    def advice(self) -> str | None:
-        """A sentence for the user where the input pipeline holds training up by a fifth or more, else None."""
+    def advice(self, cacheable: bool = False) -> str | None:
+        """A sentence for the user where the input pipeline holds training up by a fifth or more, else None.
+
+        Args:
+            cacheable: images are decoded anew in each epoch, and there is more than one: `data.cache` would help.
+        """
         if self.share < _BOTTLENECK:
             return None
-        return f"The input pipeline is the bottleneck: the model waited for images {self.share:.0%} of the time."
+        remedy = "; try data.cache=memory." if cacheable else "."
+        return f"The input pipeline is the bottleneck: the model waited for images {self.share:.0%} of the time{remedy}"

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from keras_vit.build import preprocessing_of
-from keras_vit.data import Data, batch_indices, eval_dataset, train_dataset
+from keras_vit.data import Data, Decoded, batch_indices, decode_all, eval_dataset, train_dataset
 from keras_vit.tasks import Task
 from keras_vit.training.average import ValidateAverage
 from keras_vit.training.faults import Diverged, divergence, explained
@@ -35,10 +35,15 @@ def learn(
         order = {"batch_size": recipe.train.batch_size, "seed": recipe.seed}
         return data.train.subset(batch_indices(len(data.train), epoch=keep.state.epoch, step=step, **order))
 
-    with StopSignals() as signals, explained(folder, lambda: due(keep.state.step), lambda: data.val):
+    with (
+        StopSignals() as signals,
+        explained(folder, lambda: due(keep.state.step), lambda: data.val, lambda: data.train),
+    ):
+        channels = preprocessing_of(model).channels
+        decoded = decode_all(data.train, channels, recipe.data.cache, size=recipe.data.cache_size)
         while True:
             try:
-                return _fit_on(recipe, folder, model, steps, data, task, keep, signals)
+                return _fit_on(recipe, folder, model, steps, data, task, keep, signals, decoded)
             except Diverged as error:
                 images = due(error.step - 1).names
                 if not keep.go_back(model):
@@ -47,7 +52,7 @@ def learn(
                 print(f"{error}: back to {place}, and on with {keep.rate_factor:g} times the learning rate")
 
 
-def _fit_on(recipe, folder, model, steps, data, task, keep, signals) -> None:
+def _fit_on(recipe, folder, model, steps, data, task, keep, signals, decoded) -> None:
     """`model.fit` from where the run is, with everything that watches it. The order of the callbacks matters: figures
     are complete before they are kept."""
     batch_size, record, logs = recipe.train.batch_size, preprocessing_of(model), folder / "logs"
@@ -55,7 +60,9 @@ def _fit_on(recipe, folder, model, steps, data, task, keep, signals) -> None:
         slower = dataclasses.replace(recipe.train, learning_rate=recipe.train.learning_rate * keep.rate_factor)
         model.optimizer.learning_rate = make_schedule(slower, steps)
         model.make_train_function(force=True)
-    dataset, _ = training_data(recipe, data, model, task, keep.state.epoch, keep.state.step, team=keep.team)
+    dataset, _ = training_data(
+        recipe, data, model, task, keep.state.epoch, keep.state.step, team=keep.team, decoded=decoded
+    )
     validation = eval_dataset(
         data.val, record, labels=task.labels, num_classes=len(data.class_names), batch_size=batch_size
     )
@@ -86,7 +93,15 @@ def _fit_on(recipe, folder, model, steps, data, task, keep, signals) -> None:
 
 
 def training_data(
-    recipe: Recipe, data: Data, model: keras.Model, task: Task, epoch: int = 0, step: int = 0, *, team: Team
+    recipe: Recipe,
+    data: Data,
+    model: keras.Model,
+    task: Task,
+    epoch: int = 0,
+    step: int = 0,
+    *,
+    team: Team,
+    decoded: Decoded | None = None,
 ) -> tuple[tf.data.Dataset, int]:
     """This process's part of the training batches from a step of an epoch on, and the number of steps in an epoch."""
     return train_dataset(
@@ -100,4 +115,5 @@ def training_data(
         start_epoch=epoch,
         start_step=step,
         share=(team.rank, team.count),
+        decoded=decoded,
     )

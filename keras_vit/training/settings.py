@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from keras_vit.errors import InputError
+from keras_vit.data.decoded import CACHES
+from keras_vit.errors import InputError, suggest
 from keras_vit.training.optimizers.groups import Group
 from keras_vit.training.optimizers.schedules import check_schedule
 from keras_vit.training.optimizers.table import check_optimizer
@@ -16,17 +17,32 @@ class DataSettings:
     """Where images come from and how they are split.
 
     Attributes:
-        spec: an image folder, a CSV, an `.npz`, `tfds:NAME[:config]` or `digits`.
+        spec: an image folder, a folder that `keras-vit data pack` wrote, a CSV, an `.npz`, `tfds:NAME[:config]` or
+            `digits`.
         val_fraction: share of the images held out for validation where the data has no such split.
         test_fraction: likewise for the test.
         skip_bad: leave files out that are unreadable at the start instead of stopping; one that becomes so later stops
             the run all the same, which goes on with `resume` when it is back.
+        cache: where training images stay once they are decoded: `none`, `memory` or `disk` (under `KERAS_VIT_HOME`).
+            What does not fit is not cached, which a note says. The batches are the same.
+        cache_size: shrink what is cached until the shorter side has so many pixels, so that more fits; random crops
+            are then of fewer pixels. For classification; by default nothing is shrunk.
     """
 
     spec: str = "digits"
     val_fraction: float = 0.15
     test_fraction: float = 0.15
     skip_bad: bool = False
+    cache: str = "none"
+    cache_size: int | None = None
+
+    def __post_init__(self):
+        if self.cache not in CACHES:
+            raise InputError(f"There is no data.cache {self.cache!r}: {suggest(self.cache, CACHES)}")
+        if self.cache_size is not None and self.cache_size < 1:
+            raise InputError(f"data.cache_size is at least 1 pixel, not {self.cache_size}.")
+        if self.cache_size is not None and self.cache == "none":
+            raise InputError("data.cache_size is for cached images: set data.cache to memory or disk.")
 
 
 @dataclass

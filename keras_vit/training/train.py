@@ -178,6 +178,8 @@ def _check(recipe: Recipe) -> None:
     parse(recipe.model.name)
     if recipe.task not in TASKS:
         raise InputError(f"There is no task {recipe.task!r}: {suggest(recipe.task, TASKS)}")
+    if recipe.data.cache_size is not None and recipe.task != "classification":
+        raise InputError("data.cache_size is for classification only: masks and boxes belong to images as they are.")
 
 
 def _monitor(recipe: Recipe, task: Task) -> str:

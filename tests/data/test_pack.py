@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -83,3 +85,46 @@ def test_command(split_folders, tmp_path, capsys):
     assert main(["data", "info", str(tmp_path / "out")]) == 0
     assert load(str(split_folders)).fingerprint in capsys.readouterr().out
     assert main(["data", "pack", str(split_folders), str(tmp_path / "out")]) == 2
+
+
+_PACK = """
+import resource, signal, sys, time
+from keras_vit.data import load
+from keras_vit.data.examples import Examples
+from keras_vit.data.pack import pack
+from keras_vit.errors import InputError
+data, out, how = load(sys.argv[1]), sys.argv[2], sys.argv[3]
+if how == "full":
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2500, resource.RLIM_INFINITY))
+else:
+    raw = Examples.raw
+    Examples.raw = lambda self, index: (print("reading", flush=True), time.sleep(0.5), raw(self, index))[2]
+try:
+    pack(data, out)
+except InputError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_leaves_nothing(split_folders, tmp_path):
+    target = tmp_path / "out" / "packed"
+    done = subprocess.run(
+        [sys.executable, "-c", _PACK, split_folders, target, "full"], capture_output=True, text=True, check=True
+    )
+    assert "packed cannot be written" in done.stdout
+    assert list(target.parent.iterdir()) == []
+
+
+def test_a_kill_leaves_no_pack_and_the_next_one_is_whole(split_folders, tmp_path):
+    target = tmp_path / "out" / "packed"
+    process = subprocess.Popen(
+        [sys.executable, "-c", _PACK, split_folders, target, "slow"], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "reading\n"
+    process.kill()
+    process.communicate()
+    assert not target.exists()
+    data = load(str(split_folders))
+    assert load(str(pack(data, target))).fingerprint == data.fingerprint
+    assert [path.name for path in target.parent.iterdir()] == ["packed"]

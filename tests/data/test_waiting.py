@@ -31,11 +31,12 @@ def test_a_slow_pipeline_is_told():
     # Five waits an epoch count, the first fills the pipeline.
     assert meter.waited_s == pytest.approx(2 * 5 * 0.03, rel=0.5)
     assert 0.6 < meter.share < 0.9
-    assert f"waited for images {meter.share:.0%} of the time" in meter.advice()
+    assert f"waited for images {meter.share:.0%} of the time." in meter.advice()
+    assert meter.advice(cacheable=True).endswith("of the time; try data.cache=memory.")
 
 
 def test_a_fast_pipeline_is_not():
     meter = run(wait=0.0, work=0.02)
     assert meter.share < 0.1
-    assert meter.advice() is None
+    assert meter.advice(cacheable=True) is None
     assert WaitMeter().share == 0
