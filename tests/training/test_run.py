@@ -121,7 +121,7 @@ class TestRefusals:
             ({"model.image_size": 18}, "use 16 or 20"),
             ({"data.spec": "nowhere/at/all"}, "nowhere/at/all"),
             ({"train.devices": "gpu:2"}, "2 GPUs were asked for and TensorFlow sees 0"),
-            ({"train.devices": "tpu"}, "devices is auto, gpu:N or cpu:N"),
+            ({"train.devices": "tpu"}, "devices is auto, gpu:N, cpu:N or workers"),
             ({"train.precision": "float8"}, "precision 'float8' is not known"),
             ({"train.monitor": "val_topl"}, "monitor 'val_topl' is not known"),
             ({"train.monitor": "val_top5"}, "With 3 classes there is no val_top5 to watch"),

@@ -89,8 +89,9 @@ class ExportGraph(Writer):
             layer.call = partial(self._inner_norm, norm, f"inner_{index}")
         return tail.layers(given if len(given) > 1 else given[0], training=False)
 
-    def _inner_norm(self, norm: Norm, scope: str, x: tf.Tensor) -> tf.Tensor:
-        """What a layer inside the head normalises, (B, ..., D), written as all normalisations are."""
+    def _inner_norm(self, norm: Norm, scope: str, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """What a layer inside the head normalises, (B, ..., D), written as all normalisations are; it stands for a
+        layer's `call`, which is told whether it trains."""
         with self.scope(scope):
             return tf.reshape(self.norm(tf.reshape(x, (-1, x.shape[-1])), "norm", norm), (-1, *x.shape[1:]))
 
