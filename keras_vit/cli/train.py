@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -29,6 +31,7 @@ SETTINGS = {
     "image_size": ("model.image_size", "pixels: 224, or HEIGHTxWIDTH such as 224x320"),
     "batch_size": ("train.batch_size", "images per update, over all devices"),
     "epochs": ("train.epochs", "passes over the training images"),
+    "profile": ("log.profile", "take a profiler trace of steps, such as 10:20, for TensorBoard"),
     "seed": ("seed", "of everything random"),
     "out": ("out", "run folder; a new one under saved_models/ by default"),
 }
@@ -37,6 +40,14 @@ SETTINGS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's flags."""
+    add_settings(parser)
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--resume", action="store_true", help="continue the run in --out")
+    existing.add_argument("--overwrite", action="store_true", help="replace the run in --out")
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """The flags that say what a recipe is."""
     parser.add_argument("--recipe", metavar="FILE", help="YAML file of settings; the flags below override it")
     for flag, (_, text) in SETTINGS.items():
         parser.add_argument(f"--{flag.replace('_', '-')}", dest=flag, metavar=flag.upper(), help=text)
@@ -44,14 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="PATH=VALUE", help="any other setting, e.g. train.ema=0.99"
     )
     parser.add_argument("--skip-bad", action="store_true", help="leave unreadable images out instead of stopping")
-    existing = parser.add_mutually_exclusive_group()
-    existing.add_argument("--resume", action="store_true", help="continue the run in --out")
-    existing.add_argument("--overwrite", action="store_true", help="replace the run in --out")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Trains, and prints where the run is and what it reached."""
-    settings = gather(arguments)
+    settings = gather(arguments, resume=arguments.resume)
     from keras_vit.training import Recipe, train
 
     finished = train(Recipe.from_dict(settings), resume=arguments.resume, overwrite=arguments.overwrite)
@@ -59,11 +67,12 @@ def run(arguments: argparse.Namespace) -> int:
         shown = ", ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in figures.items())
         print(f"{split}: {shown}")
     print(f"report: {finished.folder / 'report.html'}")
+    print(f"curves: keras-vit tensorboard {finished.folder}")
     print(f"next: keras-vit export {finished.folder}")
     return 0
 
 
-def gather(arguments: argparse.Namespace) -> dict:
+def gather(arguments: argparse.Namespace, *, resume: bool = False) -> dict:
     """The recipe's settings: the file, then the flags, then `--set`. A resumed run starts from its own recipe.
 
     Raises:
@@ -74,18 +83,39 @@ def gather(arguments: argparse.Namespace) -> dict:
     settings = {}
     if arguments.recipe:
         settings = read_settings(arguments.recipe)
-    elif arguments.resume:
+    elif resume:
         if not arguments.out:
             raise InputError("--resume needs the run folder: add --out.")
         settings = read_settings(Path(arguments.out) / "recipe.yaml")
     given = {path: getattr(arguments, flag) for flag, (path, _) in SETTINGS.items()}
-    given |= dict(_split(word) for word in arguments.set)
     for path, text in given.items():
         if text is not None:
             set_path(settings, path, _value(text))
+    change(settings, arguments.set)
     if arguments.skip_bad:
         set_path(settings, "data.skip_bad", True)
     return settings
+
+
+def read_recipe(path: Path, words: Sequence[str]) -> dict:
+    """The settings of a recipe's file, changed as `--set` says.
+
+    Raises:
+        InputError: no such recipe, or a word that is not PATH=VALUE.
+    """
+    from keras_vit.training.recipe import read_settings
+
+    settings = read_settings(path)
+    change(settings, words)
+    return settings
+
+
+def change(settings: dict, words: Sequence[str]) -> None:
+    """Changes nested settings in place, as the words `path.to.setting=value` of `--set` say."""
+    from keras_vit.training.recipe import set_path
+
+    for path, text in map(_split, words):
+        set_path(settings, path, _value(text))
 
 
 def _split(word: str) -> tuple[str, str]:
@@ -96,8 +126,8 @@ def _split(word: str) -> tuple[str, str]:
 
 
 def _value(text: str):
-    """YAML's reading of a word, and `224x320` as two numbers."""
-    sides = text.split("x")
-    if len(sides) == 2 and all(side.isdigit() for side in sides):
-        return [int(side) for side in sides]
+    """YAML's reading of a word, and `224x320` or `10:20` as two numbers."""
+    pair = re.fullmatch(r"(\d+)[x:](\d+)", text)
+    if pair:
+        return [int(number) for number in pair.groups()]
     return yaml.safe_load(text)

@@ -12,12 +12,14 @@ from keras_vit.data.masks import IGNORE, Masks
 from keras_vit.data.pipeline import batch_indices, eval_dataset, image_dataset, train_dataset
 from keras_vit.data.sources import load
 from keras_vit.data.unlabelled import find_images
+from keras_vit.data.waiting import Arrivals
 
 __all__ = [
     "BOXES",
     "CLASSES",
     "IGNORE",
     "MASKS",
+    "Arrivals",
     "Augment",
     "Boxes",
     "Data",

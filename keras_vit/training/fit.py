@@ -3,32 +3,46 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
 from keras_vit.build import preprocessing_of
-from keras_vit.data import Data, Decoded, batch_indices, decode_all, eval_dataset, train_dataset
+from keras_vit.data import Arrivals, Data, Decoded, batch_indices, decode_all, eval_dataset, train_dataset
 from keras_vit.tasks import Task
 from keras_vit.training.average import ValidateAverage
 from keras_vit.training.faults import Diverged, divergence, explained
 from keras_vit.training.figures import AddFigures
+from keras_vit.training.flops import forward_graph, multiply_adds, peak_of_all
 from keras_vit.training.flow import Flow
 from keras_vit.training.keep import KeepState
 from keras_vit.training.optimizers import make_schedule
+from keras_vit.training.pace import Pace
 from keras_vit.training.progress import ShowProgress
 from keras_vit.training.recipe import Recipe
 from keras_vit.training.signals import StopSignals
 from keras_vit.training.team import Team
-from keras_vit.training.tensorboard import ShowPictures
+from keras_vit.training.tensorboard import ShowPictures, ShowWeights
 from keras_vit.training.trainer import TrainingModel
 
 
 def learn(
-    recipe: Recipe, folder: Path, model: TrainingModel, steps: int, data: Data, task: Task, keep: KeepState
+    recipe: Recipe,
+    folder: Path,
+    model: TrainingModel,
+    steps: int,
+    data: Data,
+    task: Task,
+    keep: KeepState,
+    further: Sequence[keras.callbacks.Callback] = (),
 ) -> None:
-    """Trains to the end; after a divergence from the last checkpoint on, as often as the recipe allows."""
+    """Trains to the end; after a divergence from the last checkpoint on, as often as the recipe allows.
+
+    `further` callbacks are called after all others.
+    """
 
     def due(step):
         """The examples of a batch of this epoch."""
@@ -43,7 +57,7 @@ def learn(
         decoded = decode_all(data.train, channels, recipe.data.cache, size=recipe.data.cache_size)
         while True:
             try:
-                return _fit_on(recipe, folder, model, steps, data, task, keep, signals, decoded)
+                return _fit_on(recipe, folder, model, steps, data, task, keep, signals, decoded, further)
             except Diverged as error:
                 images = due(error.step - 1).names
                 if not keep.go_back(model):
@@ -52,7 +66,7 @@ def learn(
                 print(f"{error}: back to {place}, and on with {keep.rate_factor:g} times the learning rate")
 
 
-def _fit_on(recipe, folder, model, steps, data, task, keep, signals, decoded) -> None:
+def _fit_on(recipe, folder, model, steps, data, task, keep, signals, decoded, further) -> None:
     """`model.fit` from where the run is, with everything that watches it. The order of the callbacks matters: figures
     are complete before they are kept."""
     batch_size, record, logs = recipe.train.batch_size, preprocessing_of(model), folder / "logs"
@@ -66,19 +80,28 @@ def _fit_on(recipe, folder, model, steps, data, task, keep, signals, decoded) ->
     validation = eval_dataset(
         data.val, record, labels=task.labels, num_classes=len(data.class_names), batch_size=batch_size
     )
-    callbacks = [ValidateAverage(), AddFigures(task, data.val, record, batch_size)]
+    graph, arrivals = functools.cache(lambda: forward_graph(keep.plain)), Arrivals()
+    pace = Pace(arrivals, batch_size, lambda: multiply_adds(graph()), lambda: peak_of_all(model, keep.team.count))
+    callbacks = [ValidateAverage(), AddFigures(task, data.val, record, batch_size), pace]
     if keep.team.chief:
         done = keep.state.epoch * steps + keep.state.step
         callbacks += [
-            ShowProgress(done, recipe.train.epochs, steps, batch_size, keep.monitor),
-            keras.callbacks.TensorBoard(logs, write_graph=False),
+            ShowProgress(done, recipe.train.epochs, steps, keep.monitor),
+            keras.callbacks.TensorBoard(
+                logs,
+                histogram_freq=int(recipe.log.histograms),
+                write_graph=False,
+                update_freq=recipe.log.every or "epoch",
+                profile_batch=recipe.log.profile or 0,
+            ),
             ShowPictures(logs, task, dataset, data.val, record),
+            ShowWeights(logs, graph),
         ]
-    callbacks.append(keep)
+    callbacks += [keep, *further]
     flow = Flow(callbacks, model, keep, steps, signals, dataset.element_spec[1])
     try:
         model.fit(
-            keep.team.spread(dataset, model.distribute_strategy),
+            keep.team.spread(arrivals.watch(dataset), model.distribute_strategy),
             epochs=recipe.train.epochs,
             initial_epoch=keep.state.epoch,
             steps_per_epoch=steps,
@@ -90,6 +113,10 @@ def _fit_on(recipe, folder, model, steps, data, task, keep, signals, decoded) ->
     except BaseException:
         flow.close()
         raise
+    if keep.team.chief:
+        # Caching is no remedy where it is on, or had no room.
+        for line in pace.summary(cacheable=recipe.data.cache == "none" and recipe.train.epochs > 1):
+            print(line)
 
 
 def training_data(

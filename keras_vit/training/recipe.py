@@ -14,7 +14,7 @@ import yaml
 
 from keras_vit.data.augment import Augment
 from keras_vit.errors import InputError, suggest
-from keras_vit.training.settings import DataSettings, ModelSettings, TrainSettings
+from keras_vit.training.settings import DataSettings, LogSettings, ModelSettings, TrainSettings
 
 PROVENANCE = "provenance"
 """The one key of a run's `recipe.yaml` that is a record and no setting: versions, git state, data fingerprint."""
@@ -29,6 +29,7 @@ class Recipe:
         model: what is built.
         augment: what happens to training images.
         train: how it learns.
+        log: what TensorBoard is given.
         seed: of splits, weights, shuffling, augmentation and masks.
         task: what is learned: `classification`, `segmentation` or `detection`.
         options: the task's own settings, the fields of its class.
@@ -39,6 +40,7 @@ class Recipe:
     model: ModelSettings = field(default_factory=ModelSettings)
     augment: Augment = field(default_factory=Augment)
     train: TrainSettings = field(default_factory=TrainSettings)
+    log: LogSettings = field(default_factory=LogSettings)
     seed: int = 0
     task: str = "classification"
     options: dict[str, Any] = field(default_factory=dict)

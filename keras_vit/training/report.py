@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from keras_vit.evaluation import write_report
+from keras_vit.training.pace import PACE
 from keras_vit.training.run import EVALUATION, EXPORT, LABELS, PAGE, RECIPE, load_run
 
 SPLITS = {"test": "test", "val": "validation"}
@@ -42,6 +43,7 @@ def write_page(folder: Path) -> None:
             "image size": " x ".join(str(side) for side in run.preprocessing.image_size),
             "parameters": run.model.count_params(),
             "epochs": len(next(iter(run.history.values()), [])),
+            **_pace(run.history),
         },
         history=run.history,
         figures=run.metrics,
@@ -50,3 +52,16 @@ def write_page(folder: Path) -> None:
         artifacts=artifacts and [{key: row[key] for key in SUMMARY if key in row} for row in artifacts],
         recipe_yaml=(folder / RECIPE).read_text(encoding="utf-8"),
     )
+
+
+def _pace(history: dict[str, list[float]]) -> dict[str, str]:
+    """How fast the last epoch was; nothing for runs of versions that did not measure it."""
+    if not set(PACE) <= set(history):
+        return {}
+    rate, mfu, waiting, memory = (history[name][-1] for name in PACE)
+    return {
+        "images a second": f"{rate:.1f}",
+        "share of the machine's peak (MFU)": f"{mfu:.1%}",
+        "time spent waiting for images": f"{waiting:.1%}",
+        "peak memory": f"{memory:.2f} GB",
+    }

@@ -181,3 +181,25 @@ class TrainSettings:
         for name in ("label_smoothing", "ema"):
             if not 0 <= (getattr(self, name) or 0) < 1:
                 raise InputError(f"train.{name} is at least 0 and below 1, not {getattr(self, name)}.")
+
+
+@dataclass
+class LogSettings:
+    """What TensorBoard is given beyond the figures of each epoch.
+
+    Attributes:
+        every: steps from one entry of loss and figures to the next inside an epoch; 0 has them once an epoch.
+        histograms: of every weight after each epoch; they take disk and time.
+        profile: [first, last] step, counted from the start of the process, of which a profiler trace is taken; shown by
+            TensorBoard where its profile plugin is installed.
+    """
+
+    every: int = 0
+    histograms: bool = False
+    profile: list[int] | None = None
+
+    def __post_init__(self):
+        if self.every < 0:
+            raise InputError(f"log.every is at least 0, not {self.every}.")
+        if self.profile is not None and (len(self.profile) != 2 or not 1 <= self.profile[0] <= self.profile[1]):
+            raise InputError(f"log.profile is the first and the last step, such as [10, 20], not {self.profile}.")

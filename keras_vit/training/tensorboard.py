@@ -1,8 +1,8 @@
-"""What TensorBoard shows beside Keras's own curves: pictures, speed, and the run's settings."""
+"""What TensorBoard shows beside Keras's own curves: pictures, rates and norms, and the run's settings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import keras
@@ -14,6 +14,7 @@ from keras_vit.evaluation import to_array
 from keras_vit.preprocessing import Preprocessing
 from keras_vit.tasks import Task
 from keras_vit.training.average import averaged
+from keras_vit.training.optimizers.groups import group_rates, layer_norms
 from keras_vit.training.recipe import Recipe
 
 PICTURES = 12
@@ -59,14 +60,12 @@ class ShowPictures(keras.callbacks.Callback):
         self._write("training images", self.task.draw_targets(images[:PICTURES], targets[:PICTURES]), 0)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Draws the predictions and writes the speed."""
+        """Draws the predictions."""
         with averaged(self.model):
             # Called directly: `predict_on_batch` runs the batch on every replica and returns it that many times.
             outputs = np.asarray(self.model(self.images, training=False))
         if np.isfinite(outputs).all():
             self._write("validation predictions", self.task.draw(self.images, outputs, self.targets), epoch)
-        with self.writer.as_default():
-            tf.summary.scalar("images_per_second", logs["images_per_second"], step=epoch)
 
     def on_train_end(self, logs=None):
         """Everything reaches the disk."""
@@ -75,6 +74,36 @@ class ShowPictures(keras.callbacks.Callback):
     def _write(self, name: str, figure, step: int) -> None:
         with self.writer.as_default():
             tf.summary.image(name, to_array(figure)[None], step=step)
+
+
+class ShowWeights(keras.callbacks.Callback):
+    """Writes the model's graph, and after each epoch every layer's learning rate and the norm of its weights.
+
+    Args:
+        log_dir: TensorBoard's folder of the run.
+        graph: of the model's answer to one image; asked for after the first epoch.
+    """
+
+    def __init__(self, log_dir: Path, graph: Callable[[], tf.Graph]):
+        super().__init__()
+        self.graph = graph
+        self.writer = tf.summary.create_file_writer(str(log_dir / "weights"))
+        self._drawn = False
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Writes what has come of the weights."""
+        with self.writer.as_default():
+            if not self._drawn:
+                tf.summary.graph(self.graph())
+                self._drawn = True
+            for layer, rate in group_rates(self.model.optimizer, self.model).items():
+                tf.summary.scalar(f"learning_rate/{layer}", rate, step=epoch)
+            for layer, norm in layer_norms(self.model).items():
+                tf.summary.scalar(f"weight_norm/{layer}", norm, step=epoch)
+
+    def on_train_end(self, logs=None):
+        """Everything reaches the disk."""
+        self.writer.close()
 
 
 def write_outcome(

@@ -5,22 +5,20 @@ from __future__ import annotations
 import dataclasses
 import math
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 
 from keras_vit.backend import require_tensorflow
-from keras_vit.build import build
-from keras_vit.data import Data, load
+from keras_vit.data import Data
 from keras_vit.errors import InputError, suggest
-from keras_vit.preprocessing import PRESETS
-from keras_vit.tasks import TASKS, Task, evaluate, make_task
+from keras_vit.tasks import TASKS, Task, evaluate
+from keras_vit.training.assemble import assemble, open_data
 from keras_vit.training.devices import make_strategy, resolve_precision
 from keras_vit.training.faults import explained
-from keras_vit.training.fit import learn, training_data
-from keras_vit.training.freeze import freeze
+from keras_vit.training.fit import learn
 from keras_vit.training.keep import KeepState
-from keras_vit.training.optimizers import freeze_groups, make_optimizer
 from keras_vit.training.recipe import Recipe
 from keras_vit.training.report import write_page
 from keras_vit.training.run import (
@@ -35,12 +33,18 @@ from keras_vit.training.run import (
     write_opening,
 )
 from keras_vit.training.tensorboard import write_outcome
-from keras_vit.training.trainer import TrainingModel
 from keras_vit.variants import parse
-from keras_vit.weights.source import locate
 
 
-def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, progress: bool = True) -> Run:
+def train(
+    recipe: Recipe,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool = True,
+    test: bool = True,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> Run:
     """Trains, keeps the best epoch, tests it, and writes the run folder.
 
     A run that was stopped at any moment, by SIGKILL too, continues with `resume` from its last checkpoint: optimizer,
@@ -52,6 +56,9 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, prog
         resume: continue the run in `recipe.out`; the recipe must be the run's own (it may ask for more epochs).
         overwrite: replace a run folder that exists.
         progress: show bars.
+        test: judge the model on the test split too, where there is one.
+        callbacks: further ones, called after ours: an epoch is saved when they hear of it. What they raise ends the
+            run, which can be resumed.
 
     Returns:
         The finished run.
@@ -61,7 +68,7 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, prog
             an image cannot be read any more, or the disk is full, and the run can be resumed from its last checkpoint.
         Stopped: by SIGTERM or Ctrl-C; all is saved.
     """
-    _check(recipe)
+    check_recipe(recipe)
     folder = Path(recipe.out) if recipe.out else new_folder(recipe)
     strategy, team = make_strategy(recipe.train.devices)
     if team.chief:
@@ -69,43 +76,16 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, prog
     policy = resolve_precision(recipe.train.precision)
     keras.utils.set_random_seed(recipe.seed)
 
-    data = load(
-        recipe.data.spec,
-        labels=TASKS[recipe.task].labels,
-        val_fraction=recipe.data.val_fraction,
-        test_fraction=recipe.data.test_fraction,
-        seed=recipe.seed,
-        skip_bad=recipe.data.skip_bad,
-        progress=progress and team.chief,
-    )
+    recipe, data, task = open_data(recipe, progress and team.chief)
     if team.chief:
         for note in data.notes:
             print(note)
     if data.val is None:
         raise InputError("Training needs a validation split to choose the best epoch: set data.val_fraction above 0.")
-    task = make_task(recipe.task, data.class_names, recipe.options)
-    monitor = _monitor(recipe, task)
-    settings = dataclasses.replace(recipe.train, batch_size=recipe.train.batch_size or task.batch_size)
-    recipe = dataclasses.replace(recipe, train=settings)
+    monitor = monitored(recipe, task)
 
     with strategy.scope():
-        plain = _build(recipe, data, policy)
-        freeze(plain, recipe.train.freeze)
-        freeze_groups(plain, recipe.train.groups)
-        # Over the same layers: the plain model stays uncompiled, so that what is saved of it is free of the
-        # optimizer's state, two thirds of the file.
-        model = TrainingModel(plain, recipe.train.accumulate, recipe.train.sam)
-        _check_batch(recipe, strategy.num_replicas_in_sync, data)
-        _, steps = training_data(recipe, data, plain, task, team=team)
-        model.compile(
-            optimizer=make_optimizer(recipe.train, steps, model, policy, summed=True),
-            loss=task.loss(plain, data.train, recipe.train.label_smoothing),
-            metrics=task.metrics(),
-            # Under several replicas XLA fails: a variable of its computation lies on another device.
-            jit_compile=False if strategy.num_replicas_in_sync > 1 else "auto",
-        )
-        # Built now, or `fit` would trace its step once more when the optimizer's variables appear.
-        model.optimizer.build(model.trainable_variables)
+        plain, model, steps = assemble(recipe, data, task, strategy, policy, team)
         keep = KeepState(folder, plain, monitor, task.goals[monitor], recipe.train, team)
         if resume:
             check_same_data(folder, data)
@@ -124,9 +104,9 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, prog
         if resume and team.chief:
             print(f"resuming after epoch {keep.state.epoch}, step {keep.state.step}")
         with team.together(folder):
-            learn(recipe, folder, model, steps, data, task, keep)
+            learn(recipe, folder, model, steps, data, task, keep, callbacks)
     if team.chief:
-        _finish(recipe, folder, data, task, keep, progress)
+        _finish(recipe, folder, data if test else dataclasses.replace(data, test=None), task, keep, progress)
     with team.together(folder):
         team.wait()
     return load_run(folder)
@@ -148,32 +128,12 @@ def _finish(recipe: Recipe, folder: Path, data: Data, task: Task, keep: KeepStat
     write_page(folder)
 
 
-def _build(recipe: Recipe, data: Data, policy: str) -> keras.Model:
-    settings = dataclasses.asdict(recipe.model)
-    preset, fit = settings.pop("preprocessing"), settings.pop("fit") or TASKS[recipe.task].fit
-    crop = settings.pop("crop")
-    if preset is not None and preset not in PRESETS:
-        raise InputError(f"There is no preprocessing {preset!r}: {suggest(preset, PRESETS)}")
-    variant, weights = parse(recipe.model.name), settings.pop("weights")
-    source = locate(weights, variant) if weights else None
-    native = source.preprocessing if source and source.preprocessing else variant.family.preprocessing
-    record = PRESETS[preset] if preset else native
-    if fit == "pad":
-        # What is filled up shows all of the image.
-        crop = 1.0 if crop is None else crop
-    record = dataclasses.replace(record, fit=fit, crop=record.crop if crop is None else crop)
-    return build(
-        **settings,
-        weights=source,
-        num_classes=len(data.class_names),
-        task=recipe.task,
-        dtype=policy,
-        preprocessing=record,
-        seed=recipe.seed,
-    )
+def check_recipe(recipe: Recipe) -> None:
+    """Makes sure of what can be known before anything is read.
 
-
-def _check(recipe: Recipe) -> None:
+    Raises:
+        InputError: the backend, the model's name, the task or the cache does not fit.
+    """
     require_tensorflow("Training")
     parse(recipe.model.name)
     if recipe.task not in TASKS:
@@ -182,8 +142,12 @@ def _check(recipe: Recipe) -> None:
         raise InputError("data.cache_size is for classification only: masks and boxes belong to images as they are.")
 
 
-def _monitor(recipe: Recipe, task: Task) -> str:
-    """The figure that chooses the best epoch."""
+def monitored(recipe: Recipe, task: Task) -> str:
+    """The figure that chooses the best epoch.
+
+    Raises:
+        InputError: the recipe names one that the task does not have.
+    """
     # What validation adds beyond streamed metrics is the task's own affair: its first goal is always there.
     streamed = {"val_loss", *(f"val_{metric.name}" for metric in task.metrics())}
     watched = [goal for index, goal in enumerate(task.goals) if index == 0 or goal in streamed]
@@ -195,20 +159,6 @@ def _monitor(recipe: Recipe, task: Task) -> str:
             f"With {len(task.class_names)} classes there is no {monitor} to watch: {suggest(monitor, watched)}"
         )
     return monitor
-
-
-def _check_batch(recipe: Recipe, replicas: int, data: Data) -> None:
-    pieces, batch_size = replicas * recipe.train.accumulate, recipe.train.batch_size
-    if batch_size % pieces:
-        raise InputError(
-            f"A batch of {batch_size} cannot be shared by {replicas} device(s) in {recipe.train.accumulate} "
-            f"micro-batch(es): use a multiple of {pieces}."
-        )
-    if len(data.train) < batch_size:
-        raise InputError(
-            f"There are {len(data.train)} training images, fewer than one batch of {batch_size}: lower "
-            "train.batch_size."
-        )
 
 
 def _summary(recipe: Recipe, model: keras.Model, data: Data, strategy, policy: str) -> str:

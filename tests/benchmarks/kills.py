@@ -26,6 +26,8 @@ from pathlib import Path
 import yaml
 from fresh_process import ContenderError, write_json
 
+from keras_vit.training.pace import PACE
+
 SETTINGS = {
     "data": {"spec": "digits"},
     "model": {
@@ -88,7 +90,7 @@ def place(folder: Path) -> str:
 def outcome(folder: Path) -> dict:
     """History by figure and test figures of a finished run."""
     rows = list(csv.DictReader((folder / "history.csv").open()))
-    history = {name: [float(row[name]) for row in rows] for name in rows[0] if name != "images_per_second"}
+    history = {name: [float(row[name]) for row in rows] for name in rows[0] if name not in PACE}
     return {"history": history, "test": json.loads((folder / "metrics.json").read_text())["test"]}
 
 

@@ -15,6 +15,7 @@ from keras_vit.cli.main import main
 from keras_vit.errors import InputError
 from keras_vit.training import Recipe, train
 from keras_vit.training.keep import KeepState
+from keras_vit.training.pace import PACE
 from keras_vit.training.recipe import set_path
 
 
@@ -133,7 +134,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(task, shapes, tmp_path, monkeypa
         with pytest.raises(Stop):
             train(Recipe.from_dict(part), progress=False)
     resumed = train(Recipe.from_dict(part), resume=True, progress=False)
-    for name in set(whole.history) - {"images_per_second"}:
+    for name in set(whole.history) - set(PACE):
         np.testing.assert_allclose(resumed.history[name], whole.history[name], rtol=1e-3, atol=1e-5, err_msg=name)
 
 
@@ -154,7 +155,7 @@ def test_two_mirrored_devices_learn_what_one_does(task, shapes, tmp_path):
     done = subprocess.run([sys.executable, "-c", MIRRORED, json.dumps(two)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout.split("FOUND")[1])
-    for name in set(one.history) - {"images_per_second"}:
+    for name in set(one.history) - set(PACE):
         np.testing.assert_allclose(found[name], one.history[name], rtol=2e-3, atol=2e-3, err_msg=name)
 
 

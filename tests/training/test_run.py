@@ -17,6 +17,7 @@ from keras_vit.errors import InputError
 from keras_vit.tasks.judging import outputs_of
 from keras_vit.training import Recipe, load_run, train
 from keras_vit.training.checkpoints import last_state
+from keras_vit.training.pace import PACE
 
 
 def test_it_learns(run):
@@ -86,16 +87,21 @@ def test_tensorboard_has_curves_and_pictures(run):
         events.Reload()
         return set(events.Tags()[kind])
 
-    assert {"epoch_loss", "epoch_top1", "epoch_learning_rate"} <= tags("train", "tensors")
+    expected = {"loss", "top1", "learning_rate", "gradient_norm", *PACE}
+    assert {f"epoch_{name}" for name in expected} <= tags("train", "tensors")
     assert {"epoch_loss", "epoch_top1"} <= tags("validation", "tensors")
-    assert {"training images", "validation predictions", "images_per_second"} <= tags("pictures", "tensors")
+    assert {"training images", "validation predictions"} <= tags("pictures", "tensors")
+    assert {"learning_rate/block_0", "weight_norm/head"} <= tags("weights", "tensors")
+    graphs = EventAccumulator(str(run.folder / "logs" / "weights"))
+    graphs.Reload()
+    assert graphs.Graph().node
     assert {"confusion", "outcome/top1"} <= tags("outcome", "tensors")
 
 
 def test_a_seeded_run_repeats(tiny, tmp_path):
     changes = {"model.dropout": 0.1, "model.drop_path": 0.1, "model.depth": 2, "augment.mixup": 0.2, "train.ema": 0.9}
     one, two = (train(Recipe.from_dict(tiny(tmp_path / n, **changes)), progress=False) for n in ("one", "two"))
-    without_speed = [{k: v for k, v in r.history.items() if k != "images_per_second"} for r in (one, two)]
+    without_speed = [{k: v for k, v in r.history.items() if k not in PACE} for r in (one, two)]
     assert without_speed[0] == without_speed[1]
     for a, b in zip(one.model.get_weights(), two.model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
