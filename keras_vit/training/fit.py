@@ -25,7 +25,7 @@ from keras_vit.training.progress import ShowProgress
 from keras_vit.training.recipe import Recipe
 from keras_vit.training.signals import StopSignals
 from keras_vit.training.team import Team
-from keras_vit.training.tensorboard import ShowPictures, ShowWeights
+from keras_vit.training.tensorboard import ShowPictures, ShowSteps, ShowWeights
 from keras_vit.training.trainer import TrainingModel
 
 
@@ -91,12 +91,13 @@ def _fit_on(recipe, folder, model, steps, data, task, keep, signals, decoded, fu
                 logs,
                 histogram_freq=int(recipe.log.histograms),
                 write_graph=False,
-                update_freq=recipe.log.every or "epoch",
                 profile_batch=recipe.log.profile or 0,
             ),
             ShowPictures(logs, task, dataset, data.val, record),
             ShowWeights(logs, graph),
         ]
+        if recipe.log.every:
+            callbacks.append(ShowSteps(logs, recipe.log.every, steps))
     callbacks += [keep, *further]
     flow = Flow(callbacks, model, keep, steps, signals, dataset.element_spec[1])
     try:

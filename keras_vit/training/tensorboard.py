@@ -76,6 +76,40 @@ class ShowPictures(keras.callbacks.Callback):
             tf.summary.image(name, to_array(figure)[None], step=step)
 
 
+class ShowSteps(keras.callbacks.Callback):
+    """Writes the epoch's averages so far every few steps. (Keras's `update_freq` would leave out the figures of most
+    epochs, those that do not end on such a step, and count from 0 in a resumed run.)
+
+    Args:
+        log_dir: TensorBoard's folder of the run.
+        every: steps from one entry to the next.
+        steps: in an epoch.
+    """
+
+    def __init__(self, log_dir: Path, every: int, steps: int):
+        super().__init__()
+        self.every = every
+        self.steps = steps
+        self.writer = tf.summary.create_file_writer(str(log_dir / "steps"))
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Counts the steps of the epochs before."""
+        self._before = epoch * self.steps
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Writes what has come of the steps."""
+        step = self._before + batch + 1
+        if step % self.every:
+            return
+        with self.writer.as_default():
+            for name, value in logs.items():
+                tf.summary.scalar(f"step_{name}", value, step=step)
+
+    def on_train_end(self, logs=None):
+        """Everything reaches the disk."""
+        self.writer.close()
+
+
 class ShowWeights(keras.callbacks.Callback):
     """Writes the model's graph, and after each epoch every layer's learning rate and the norm of its weights.
 

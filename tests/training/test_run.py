@@ -98,6 +98,38 @@ def test_tensorboard_has_curves_and_pictures(run):
     assert {"confusion", "outcome/top1"} <= tags("outcome", "tensors")
 
 
+def test_tensorboard_has_what_log_asks_for(tiny, tmp_path):
+    changes = {"train.epochs": 2, "log.every": 5, "log.histograms": True, "log.profile": [2, 4]}
+    logs = train(Recipe.from_dict(tiny(tmp_path / "r", **changes)), progress=False).folder / "logs"
+
+    def read(folder):
+        events = EventAccumulator(str(logs / folder), size_guidance={"tensors": 0})
+        events.Reload()
+        return events
+
+    # Six steps an epoch: no epoch ends on a fifth step, and all have their figures all the same.
+    assert [event.step for event in read("steps").Tensors("step_loss")] == [5, 10]
+    assert [event.step for event in read("train").Tensors("epoch_loss")] == [0, 1]
+    assert [event.step for event in read("validation").Tensors("epoch_loss")] == [0, 1]
+    histograms = [tag for tag in read("train").Tags()["tensors"] if "histogram" in tag]
+    assert any("block_0" in tag for tag in histograms)
+    assert list((logs / "train" / "plugins" / "profile").rglob("*.xplane.pb"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"log.profile": [20, 10]}, "the first and the last step"),
+        ({"log.profile": [0, 10]}, "the first and the last step"),
+        ({"log.profile": [1, 2, 3]}, "the first and the last step"),
+        ({"log.every": -1}, "log.every is at least 0"),
+    ],
+)
+def test_wrong_logs(tiny, changes, sentence):
+    with pytest.raises(InputError, match=sentence):
+        Recipe.from_dict(tiny("unused", **changes))
+
+
 def test_a_seeded_run_repeats(tiny, tmp_path):
     changes = {"model.dropout": 0.1, "model.drop_path": 0.1, "model.depth": 2, "augment.mixup": 0.2, "train.ema": 0.9}
     one, two = (train(Recipe.from_dict(tiny(tmp_path / n, **changes)), progress=False) for n in ("one", "two"))
