@@ -45,7 +45,8 @@ def write_page(folder: Path) -> None:
             "epochs": len(next(iter(run.history.values()), [])),
             **_pace(run.history),
         },
-        history=run.history,
+        # How fast it was is said above.
+        history={name: values for name, values in run.history.items() if name not in PACE},
         figures=run.metrics,
         per_class=rows,
         pictures=pictures,

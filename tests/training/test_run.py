@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import time
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -15,7 +17,7 @@ import keras_vit
 from keras_vit.data import load
 from keras_vit.errors import InputError
 from keras_vit.tasks.judging import outputs_of
-from keras_vit.training import Recipe, load_run, train
+from keras_vit.training import Recipe, fit, load_run, train
 from keras_vit.training.checkpoints import last_state
 from keras_vit.training.pace import PACE
 
@@ -114,6 +116,23 @@ def test_tensorboard_has_what_log_asks_for(tiny, tmp_path):
     histograms = [tag for tag in read("train").Tags()["tensors"] if "histogram" in tag]
     assert any("block_0" in tag for tag in histograms)
     assert list((logs / "train" / "plugins" / "profile").rglob("*.xplane.pb"))
+
+
+def test_a_pipeline_that_holds_up_the_model_is_told(tiny, tmp_path, monkeypatch, capsys):
+    made = fit.training_data
+
+    def slow_data(*args, **settings):
+        def late(images, targets):
+            with tf.control_dependencies([tf.numpy_function(lambda: time.sleep(0.2), [], [])]):
+                return tf.identity(images), targets
+
+        dataset, steps = made(*args, **settings)
+        return dataset.map(late), steps
+
+    monkeypatch.setattr(fit, "training_data", slow_data)
+    run = train(Recipe.from_dict(tiny(tmp_path / "r", **{"train.epochs": 2})), progress=False)
+    assert all(0.5 < share <= 1 for share in run.history["waiting"])
+    assert "The input pipeline is the bottleneck" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
