@@ -16,7 +16,7 @@ from keras_vit.errors import InputError
 from keras_vit.training.assemble import assemble, open_data
 from keras_vit.training.devices import make_strategy, resolve_precision
 from keras_vit.training.fit import training_data
-from keras_vit.training.flops import TRAINING, forward_graph, multiply_adds, peak_of_all
+from keras_vit.training.flops import forward_graph, peak_of_all, training_multiply_adds
 from keras_vit.training.pace import peak_memory
 from keras_vit.training.recipe import Recipe
 
@@ -37,6 +37,7 @@ def step_cost(recipe: Recipe, steps: int) -> dict[str, float]:
     """
     strategy, team = make_strategy(recipe.train.devices)
     policy = resolve_precision(recipe.train.precision)
+    peak = peak_of_all(strategy, keras.DTypePolicy(policy).compute_dtype)
     keras.utils.set_random_seed(recipe.seed)
     recipe, data, task = open_data(recipe, progress=False)
     batch_size = recipe.train.batch_size
@@ -50,13 +51,12 @@ def step_cost(recipe: Recipe, steps: int) -> dict[str, float]:
     clock = _Clock()
     begin = time.perf_counter()
     model.fit(batches, steps_per_epoch=steps + 1, callbacks=[clock], verbose=0)
-    step = float(np.median(np.diff(clock.moments)))
-    arithmetic = 2 * TRAINING * multiply_adds(forward_graph(plain)) * batch_size
-    memory = peak_memory() / 1e9
+    step, memory = float(np.median(np.diff(clock.moments))), peak_memory() / 1e9
+    arithmetic = 2 * training_multiply_adds(plain, forward_graph(plain)) * batch_size
     return {
         "step_s": step,
         "images_per_second": batch_size / step,
-        "mfu": arithmetic / step / peak_of_all(model),
+        "mfu": arithmetic / step / peak,
         "peak_memory_gb": memory,
         "first_step_s": clock.moments[0] - begin,
     }

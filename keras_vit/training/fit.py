@@ -14,9 +14,10 @@ from keras_vit.build import preprocessing_of
 from keras_vit.data import Arrivals, Data, Decoded, batch_indices, decode_all, eval_dataset, train_dataset
 from keras_vit.tasks import Task
 from keras_vit.training.average import ValidateAverage
+from keras_vit.training.devices import resolve_precision
 from keras_vit.training.faults import Diverged, divergence, explained
 from keras_vit.training.figures import AddFigures
-from keras_vit.training.flops import forward_graph, multiply_adds, peak_of_all
+from keras_vit.training.flops import forward_graph, peak_of_all, training_multiply_adds
 from keras_vit.training.flow import Flow
 from keras_vit.training.keep import KeepState
 from keras_vit.training.optimizers import make_schedule
@@ -70,6 +71,9 @@ def _fit_on(recipe, folder, model, steps, data, task, keep, signals, decoded, fu
     """`model.fit` from where the run is, with everything that watches it. The order of the callbacks matters: figures
     are complete before they are kept."""
     batch_size, record, logs = recipe.train.batch_size, preprocessing_of(model), folder / "logs"
+    dtype = keras.DTypePolicy(resolve_precision(recipe.train.precision)).compute_dtype
+    # Measured before the pipeline begins to work.
+    peak = peak_of_all(model.distribute_strategy, dtype, keep.team.count)
     if keep.state.diverged:
         slower = dataclasses.replace(recipe.train, learning_rate=recipe.train.learning_rate * keep.rate_factor)
         model.optimizer.learning_rate = make_schedule(slower, steps)
@@ -81,7 +85,7 @@ def _fit_on(recipe, folder, model, steps, data, task, keep, signals, decoded, fu
         data.val, record, labels=task.labels, num_classes=len(data.class_names), batch_size=batch_size
     )
     graph, arrivals = functools.cache(lambda: forward_graph(keep.plain)), Arrivals()
-    pace = Pace(arrivals, batch_size, lambda: multiply_adds(graph()), lambda: peak_of_all(model, keep.team.count))
+    pace = Pace(arrivals, batch_size, lambda: training_multiply_adds(keep.plain, graph()), peak)
     callbacks = [ValidateAverage(), AddFigures(task, data.val, record, batch_size), pace]
     if keep.team.chief:
         done = keep.state.epoch * steps + keep.state.step

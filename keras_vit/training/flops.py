@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Collection, Iterator
 
 import keras
 import tensorflow as tf
 
-TRAINING = 3
-"""Products of a training step for each of a forward pass: those of the gradients by weights and by inputs come on top
-(Chowdhery et al., 2022, PaLM, appendix B). What is computed again to save memory does not count."""
-
-_LONGEST_S = 0.02  # the peak is reached long before a product takes so long
+_LONGEST_S = 0.005  # the peak is reached before a product takes so long
 _SIDES = (256, 512, 1024, 2048, 4096, 8192)
 _TURNS = 5
 
@@ -37,32 +34,56 @@ def multiply_adds(graph: tf.Graph) -> int:
     Args:
         graph: of static shapes, such as a `forward_graph`.
     """
-    total = 0
-    for operation in graph.get_operations():
-        if operation.type in _COUNTED:
-            total += _COUNTED[operation.type](operation)
-        elif operation.type in _CALLS:
-            total += multiply_adds(graph._get_function(operation.get_attr("f").name).graph)
-    return total
+    return sum(cost for _, cost in _products(graph))
 
 
-def peak_of_all(model: keras.Model, processes: int = 1) -> float:
-    """Floating-point operations a second of all devices that train a model, in the precision that it computes in.
+def training_multiply_adds(model: keras.Model, graph: tf.Graph) -> float:
+    """Multiply-adds of a training step for one image.
+
+    A layer's forward products count once more for the gradient by its weights, as far as they learn, and once more for
+    that by its inputs, unless nothing that learns comes before. Where all learn these are three times the forward
+    pass's (Chowdhery et al., 2022, PaLM, appendix B). What is computed again to save memory does not count.
 
     Args:
-        model: that trains, on TensorFlow. Several logical processors are one device.
+        model: made by `keras_vit.build`, with its final `trainable` flags.
+        graph: its `forward_graph`.
+    """
+    factors, reached = {}, False
+    for layer in model.layers:
+        reached = reached or bool(layer.trainable_variables)
+        matrices = [variable for variable in layer.weights if len(variable.shape) > 1]
+        learning = [variable for variable in layer.trainable_variables if len(variable.shape) > 1]
+        factors[layer.name] = 1 + reached + _size(learning) / max(1, _size(matrices))
+    return sum(cost * factors[_layer_of(path, factors)] for path, cost in _products(graph))
+
+
+def _size(variables) -> int:
+    return sum(math.prod(variable.shape) for variable in variables)
+
+
+def _layer_of(path: str, names: Collection[str]) -> str:
+    """The model's layer in whose scope an operation lies; TensorFlow may have numbered the scope."""
+    scope = path.split("/")[1]
+    return scope if scope in names else scope.rpartition("_")[0]
+
+
+def peak_of_all(strategy: tf.distribute.Strategy, dtype: str, processes: int = 1) -> float:
+    """Floating-point operations a second of all devices that train a model.
+
+    Args:
+        strategy: of the devices. Several logical processors are one device.
+        dtype: that the model computes in.
         processes: of the same kind, that train it together.
     """
-    replicas = model.distribute_strategy.num_replicas_in_sync
-    devices = replicas if tf.config.list_physical_devices("GPU") else processes
-    return devices * peak_rate(model.compute_dtype)
+    on_gpus = tf.config.list_physical_devices("GPU")
+    return (strategy.num_replicas_in_sync if on_gpus else processes) * peak_rate(dtype)
 
 
 def peak_rate(dtype: str) -> float:
     """Floating-point operations a second (two for each multiply-add) that one device reaches on square matrices.
 
-    Measured rather than looked up, so that a share of it is a share of what this machine can do. It takes up to a
-    second.
+    Measured rather than looked up, so that a share of it is a share of what this machine can do. It takes a tenth of a
+    second, in which the machine should have nothing else to do.
 
     Args:
         dtype: of the matrices.
@@ -82,6 +103,16 @@ def _seconds(matrix: tf.Tensor) -> float:
     # A GPU works on after the call has returned: reading a number waits for it.
     float(tf.linalg.matmul(matrix, matrix)[0, 0])
     return time.perf_counter() - begin
+
+
+def _products(graph: tf.Graph, path: str = "") -> Iterator[tuple[str, int]]:
+    """The path and the multiply-adds of each product."""
+    for operation in graph.get_operations():
+        if operation.type in _COUNTED:
+            yield path + operation.name, _COUNTED[operation.type](operation)
+        elif operation.type in _CALLS:
+            called = graph._get_function(operation.get_attr("f").name).graph
+            yield from _products(called, f"{path}{operation.name}/")
 
 
 def _product(operation) -> int:

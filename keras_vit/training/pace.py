@@ -12,7 +12,6 @@ import keras
 import tensorflow as tf
 
 from keras_vit.data.waiting import Arrivals
-from keras_vit.training.flops import TRAINING
 
 PACE = ("images_per_second", "mfu", "waiting", "peak_memory_gb")
 """What is added to an epoch's figures. Unlike the others they differ from one run to the next of the same recipe."""
@@ -33,10 +32,10 @@ class _Span:
         self.seconds += seconds
         self.waited += waited
 
-    def figures(self, flops: float, peak: float) -> dict[str, float]:
+    def figures(self, utilisation: float) -> dict[str, float]:
         rate = self.images / self.seconds if self.images else 0.0
         share = self.waited / self.seconds if self.images else 0.0
-        return dict(zip(PACE, (rate, rate * flops / peak, share, peak_memory() / 1e9), strict=True))
+        return dict(zip(PACE, (rate, rate * utilisation, share, peak_memory() / 1e9), strict=True))
 
 
 class Pace(keras.callbacks.Callback):
@@ -50,17 +49,16 @@ class Pace(keras.callbacks.Callback):
     Args:
         arrivals: watches the dataset that `fit` is given.
         batch_size: images per update, of all processes together.
-        multiply_adds: of one image's forward pass; asked for once, after the first epoch, because it takes a second.
-        peak: floating-point operations a second of all devices together; likewise.
+        multiply_adds: of a training step for one image; asked for once, after the first epoch, because it takes a
+            second.
+        peak: floating-point operations a second of all devices together.
     """
 
-    def __init__(
-        self, arrivals: Arrivals, batch_size: int, multiply_adds: Callable[[], int], peak: Callable[[], float]
-    ):
+    def __init__(self, arrivals: Arrivals, batch_size: int, multiply_adds: Callable[[], float], peak: float):
         super().__init__()
         self.arrivals = arrivals
         self.batch_size = batch_size
-        self._cost = functools.cache(lambda: (2 * TRAINING * multiply_adds(), peak()))
+        self._utilisation = functools.cache(lambda: 2 * multiply_adds() / peak)  # by one image a second
         self._whole = _Span()
         self._steps = 0
 
@@ -83,7 +81,7 @@ class Pace(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Adds the epoch's figures."""
-        logs.update((self._epoch if self._epoch.images else self._first).figures(*self._cost()))
+        logs.update((self._epoch if self._epoch.images else self._first).figures(self._utilisation()))
 
     def summary(self, cacheable: bool) -> Sequence[str]:
         """Sentences on all steps so far but the first.
@@ -93,7 +91,7 @@ class Pace(keras.callbacks.Callback):
         """
         if not self._whole.images:
             return ()
-        figures = self._whole.figures(*self._cost())
+        figures = self._whole.figures(self._utilisation())
         speed = (
             f"speed: {figures['images_per_second']:.1f} images/s, {figures['mfu']:.0%} of the machine's peak (MFU); "
             f"peak memory {figures['peak_memory_gb']:.2f} GB"

@@ -11,7 +11,10 @@ from peers import declare_torchvision_ops
 
 import keras_vit
 from keras_vit.data import Arrivals
-from keras_vit.training.flops import forward_graph, multiply_adds, peak_rate
+from keras_vit.training.flops import forward_graph, multiply_adds, peak_rate, training_multiply_adds
+from keras_vit.training.freeze import freeze
+from keras_vit.training.optimizers import freeze_groups
+from keras_vit.training.optimizers.groups import Group
 from keras_vit.training.pace import PACE, Pace
 
 
@@ -64,6 +67,42 @@ def test_every_kind_of_product_is_counted():
     assert multiply_adds(forward_graph(keras.Model(image, x))) == expected
 
 
+class TestTraining:
+    """The arithmetic of a step, by what learns."""
+
+    def ratio(self, change) -> float:
+        model = keras_vit.build("vit_ti16", num_classes=3, image_size=32, depth=4)
+        change(model)
+        graph = forward_graph(model)
+        return training_multiply_adds(model, graph) / multiply_adds(graph)
+
+    def test_all_of_it(self):
+        assert self.ratio(lambda model: None) == 3
+
+    def test_the_head(self):
+        assert self.ratio(lambda model: freeze(model, "backbone")) == pytest.approx(1, rel=1e-3)
+
+    def test_the_last_half(self):
+        # Blocks 2 and 3 have both gradients, the others none.
+        blocks = of_a_vit(5, 192, 4, 0) - of_a_vit(5, 192, 0, 0)
+        whole = of_a_vit(5, 192, 4, 3)
+        expected = 1 + (blocks + 2 * 192 * 3) / whole
+        assert self.ratio(lambda model: freeze(model, 2)) == pytest.approx(expected, rel=1e-6)
+
+    def test_the_first_layer_alone(self):
+        def only_patches(model):
+            freeze_groups(model, [Group(match="^(?!patch_embedding)", freeze=True)])
+
+        patches = of_a_vit(5, 192, 0, 0) / of_a_vit(5, 192, 4, 3)
+        assert self.ratio(only_patches) == pytest.approx(2 + patches, rel=1e-6)
+
+    @pytest.mark.parametrize("task", ["segmentation", "detection"])
+    def test_every_product_belongs_to_a_layer(self, task):
+        model = keras_vit.build("deit_ti16", task=task, num_classes=3, image_size=64, depth=4, window=2)
+        graph = forward_graph(model)
+        assert training_multiply_adds(model, graph) == pytest.approx(3 * multiply_adds(graph))
+
+
 def test_what_is_recomputed_does_not_count():
     plain = {"num_classes": 3, "image_size": 32, "depth": 2}
     assert count("vit_ti16", **plain, remat="block") == count("vit_ti16", **plain)
@@ -87,7 +126,7 @@ class TestPace:
         clock = [100.0]
         monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
         arrivals = Arrivals()
-        pace = Pace(arrivals, 10, lambda: 1_000_000, lambda: 6e9)
+        pace = Pace(arrivals, 10, lambda: 3_000_000, 6e9)
         found, index = [], 0
         for epoch in range(epochs):
             pace.on_epoch_begin(epoch)
@@ -108,7 +147,7 @@ class TestPace:
     def test_first_step_and_validation_do_not_count(self, monkeypatch):
         pace, epochs = self.run(monkeypatch, [(50.0, 30.0), (0.0, 2.0), (0.0, 3.0)], epochs=1)
         assert epochs[0]["images_per_second"] == pytest.approx(20 / 5)
-        # Three passes of two operations a multiply-add: 4 images/s x 6e6 of 6e9.
+        # Two operations a multiply-add: 4 images/s x 6e6 of 6e9.
         assert epochs[0]["mfu"] == pytest.approx(4 * 6e6 / 6e9)
         assert epochs[0]["waiting"] == 0
         assert epochs[0]["peak_memory_gb"] > 0.1
