@@ -26,6 +26,7 @@ _LAZY = {
     "data": None,
     "evaluation": None,
     "export": None,
+    "search": None,
     "tasks": None,
     "training": None,
     "weights": None,

@@ -39,9 +39,9 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.out:
         raise InputError("A search needs a folder that it can go on in: add --out.")
     settings = gather(arguments)
+    from keras_vit.search import default_space, parse_axis, tune
+    from keras_vit.search.outcome import BEST, PICTURE, TABLE, trial_row
     from keras_vit.training import Recipe
-    from keras_vit.tuning import default_space, parse_axis, tune
-    from keras_vit.tuning.outcome import BEST, PICTURE, TABLE, trial_row
 
     folder = Path(settings.pop("out"))
     recipe = Recipe.from_dict(settings)

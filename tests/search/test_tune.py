@@ -15,8 +15,8 @@ import yaml
 
 from keras_vit.cli.main import main
 from keras_vit.errors import Failure, InputError
+from keras_vit.search import Choice, Range, tune
 from keras_vit.training import Recipe, load_run
-from keras_vit.tuning import Choice, Range, tune
 
 SPACE = {"train.learning_rate": Range(1e-4, 1e-2, log=True), "train.optimizer": Choice(("adamw", "lion"))}
 SMALL = {"train.epochs": 2, "train.schedule": "constant"}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from keras_vit.errors import InputError
+from keras_vit.search import Choice, Range, default_space, parse_axis
+from keras_vit.search.space import changed, check, value_of
 from keras_vit.training import Recipe
-from keras_vit.tuning import Choice, Range, default_space, parse_axis
-from keras_vit.tuning.space import changed, check, value_of
 
 
 @pytest.mark.parametrize(

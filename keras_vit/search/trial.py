@@ -10,10 +10,10 @@ import keras
 from filelock import FileLock, Timeout
 
 from keras_vit.errors import InputError
+from keras_vit.search.space import changed
 from keras_vit.training import Recipe, train
 from keras_vit.training.checkpoints import last_state
 from keras_vit.training.run import CHECKPOINTS, RECIPE
-from keras_vit.tuning.space import changed
 
 if TYPE_CHECKING:
     from optuna.trial import Trial

@@ -16,9 +16,9 @@ from matplotlib.ticker import MaxNLocator
 from keras_vit.evaluation import RIGHT, WRONG, to_png
 from keras_vit.evaluation.pictures import new_figure
 from keras_vit.files import write_bytes, write_text
+from keras_vit.search.space import changed
+from keras_vit.search.trial import REASON, folder_of
 from keras_vit.training import Recipe
-from keras_vit.tuning.space import changed
-from keras_vit.tuning.trial import REASON, folder_of
 
 if TYPE_CHECKING:
     from optuna import Study

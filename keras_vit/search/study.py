@@ -14,14 +14,14 @@ from filelock import FileLock
 
 from keras_vit.errors import Failure, InputError, Stopped
 from keras_vit.files import write_text
+from keras_vit.search.outcome import TABLE, write_outcome
+from keras_vit.search.space import Space, check, value_of
+from keras_vit.search.trial import REASON, TRIES, claim, folder_of, run_trial
 from keras_vit.training import Recipe, Run, train
 from keras_vit.training.assemble import open_data
 from keras_vit.training.recipe import read_settings
 from keras_vit.training.run import RECIPE
 from keras_vit.training.train import check_recipe, monitored
-from keras_vit.tuning.outcome import TABLE, write_outcome
-from keras_vit.tuning.space import Space, check, value_of
-from keras_vit.tuning.trial import REASON, TRIES, claim, folder_of, run_trial
 
 if TYPE_CHECKING:
     from optuna import Study
