@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import logging
 import warnings
 from collections.abc import Callable
@@ -72,6 +73,8 @@ def tune(
         Failure: no trial has come to its end.
         Stopped: by a signal; the search goes on when it is called again.
     """
+    if importlib.util.find_spec("optuna") is None:
+        raise InputError('Searching needs Optuna: pip install "keras_vit[tune]".')
     folder = Path(folder)
     if trials < 1:
         raise InputError(f"A search has at least 1 trial, not {trials}.")
@@ -96,10 +99,7 @@ def tune(
 
 def _open(folder: Path, recipe: Recipe, space: Space, monitor: str, *, maximize: bool, pruning: bool) -> Study:
     """The study in a folder, new or as it was left."""
-    try:
-        import optuna
-    except ImportError:
-        raise InputError('Searching needs Optuna: pip install "keras_vit[tune]".') from None
+    import optuna
     from optuna.storages.journal import JournalFileBackend
 
     settings = {key: value for key, value in recipe.to_dict().items() if key != "out"}
