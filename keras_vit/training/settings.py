@@ -191,7 +191,7 @@ class LogSettings:
         every: steps from one entry of loss and figures to the next inside an epoch; 0 has them once an epoch.
         histograms: of every weight after each epoch; they take disk and time.
         profile: [first, last] step, counted from the start of the process, of which a profiler trace is taken; shown by
-            TensorBoard where its profile plugin is installed.
+            TensorBoard where the package `xprof` is installed.
     """
 
     every: int = 0
