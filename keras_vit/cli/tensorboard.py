@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import socket
 import threading
 from pathlib import Path
@@ -40,11 +41,12 @@ def run(arguments: argparse.Namespace) -> int:
     server = TensorBoard()
     server.configure(argv=[None, *where, "--port", str(arguments.port), "--host", arguments.host])
     url = server.launch()
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
     print(f"TensorBoard: {url} (Ctrl-C ends it)", flush=True)
-    try:
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        return 0
+    ended.wait()
+    return 0
 
 
 def _check_address(host: str, port: int) -> None:

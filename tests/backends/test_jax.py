@@ -20,7 +20,12 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def test_layers_and_models_run_on_jax():
+@pytest.mark.parametrize(
+    "where",
+    ["tests/model/test_layers.py", pytest.param("tests/model", marks=pytest.mark.slow)],
+    ids=["layers", "jax"],
+)
+def test_layers_and_models_run_on_jax(where):
     """The same tests of layers and models, on another Keras backend.
 
     Of token merging the operation itself, of detection one size: JAX compiles models of many shapes anew, for minutes.
@@ -29,7 +34,7 @@ def test_layers_and_models_run_on_jax():
     for name in ("TestModel", "TestPositions"):
         chosen += ["--deselect", f"tests/model/test_token_merging.py::{name}"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "tests/model", *chosen, "-p", "no:cacheprovider"],
+        [sys.executable, "-m", "pytest", where, *chosen, "-p", "no:cacheprovider"],
         cwd=ROOT,
         env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
         capture_output=True,

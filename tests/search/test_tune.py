@@ -111,7 +111,8 @@ def test_two_workers_share_the_work(searched, tiny, tmp_path):
     assert len(rows_of(folder)) == 4
 
 
-def test_pruned_trials_are_recorded(tiny, tmp_path):
+@pytest.mark.slow
+def test_pruned_trials_of_tune_are_recorded(tiny, tmp_path):
     rates = {"train.learning_rate": Choice((3e-3, 1e-9)), "train.weight_decay": Range(0.01, 0.02)}
     settings = tiny(None, **{**SMALL, "train.epochs": 4, "train.learning_rate": 3e-3})
     tune(Recipe.from_dict(settings), rates, tmp_path / "s", trials=7)

@@ -114,6 +114,7 @@ def test_a_zoomed_image_is_seen_by_windows(shapes, finished):
     assert figures["miou"] > 0.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", list(LIVELY))
 def test_a_resumed_run_is_the_uninterrupted_one(task, shapes, tmp_path, monkeypatch):
     changes = {"train.ema": 0.9, "model.drop_path": 0.1, "train.layer_decay": 0.8, "train.epochs": 3}

@@ -195,7 +195,11 @@ print("FOUND" + json.dumps(run.history))
 
 @pytest.mark.parametrize(
     ("accumulate", "precision"),
-    [(1, "float32"), (2, "float32"), pytest.param(1, "mixed_float16", marks=pytest.mark.slow)],
+    [
+        (2, "float32"),
+        pytest.param(1, "float32", marks=pytest.mark.slow),
+        pytest.param(1, "mixed_float16", marks=pytest.mark.slow),
+    ],
 )
 def test_two_mirrored_devices_learn_what_one_does(tiny, tmp_path, accumulate, precision):
     changes = {"train.accumulate": accumulate, "train.precision": precision, "train.ema": 0.9}
