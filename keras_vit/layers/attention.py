@@ -10,13 +10,13 @@ from keras_vit.layers.base import ViTLayer
 from keras_vit.layers.initializers import dense
 from keras_vit.layers.relative_bias import RelativePositionBias
 from keras_vit.layers.rotary import rotary_tables, rotate
-from keras_vit.layers.scaled_attention import scaled_attention
+from keras_vit.layers.scaled_attention import observed_attention, scaled_attention
 from keras_vit.layers.windows import Windows
 
 QKV_BIASES = ("all", "query_value", "none")
 
 
-def attend(query, key, value, num_heads: int, *, rotary=None, bias=None, training=None):
+def attend(query, key, value, num_heads: int, *, rotary=None, bias=None, training=None, observe=None):
     """Scaled dot-product attention of several heads (Vaswani et al., 2017).
 
     The query is scaled before the product rather than the scores after it: in float16 large models overflow
@@ -30,6 +30,7 @@ def attend(query, key, value, num_heads: int, *, rotary=None, bias=None, trainin
         rotary: cosines and sines that turn queries and keys, as `rotary_tables` makes them.
         bias: added to the scores, broadcast to (B, num_heads, M, N).
         training: whether a gradient will be asked for.
+        observe: is shown the shares of every head, see `observed_attention`.
 
     Returns:
         (B, M, D), the heads side by side.
@@ -42,7 +43,10 @@ def attend(query, key, value, num_heads: int, *, rotary=None, bias=None, trainin
     queries, keys = split(query * scale), split(key)
     if rotary is not None:
         queries, keys = rotate(queries, *rotary), rotate(keys, *rotary)
-    mixed = scaled_attention(queries, keys, split(value), bias=bias, training=training)
+    if observe is None:
+        mixed = scaled_attention(queries, keys, split(value), bias=bias, training=training)
+    else:
+        mixed = observed_attention(queries, keys, split(value), observe, bias=bias)
     return ops.reshape(mixed, (-1, query.shape[1], value.shape[-1]))
 
 
@@ -171,7 +175,7 @@ class SelfAttention(ViTLayer):
         head_dim = width // self.num_heads
         self.tables = rotary_tables(self.rotary, self.grid, self.prefix, head_dim) if self.rotary else None
 
-    def call(self, tokens, sizes=None, origins=None, with_keys: bool = False, training=None):
+    def call(self, tokens, sizes=None, origins=None, with_keys: bool = False, training=None, observe=None):
         """(B, N, D) -> (B, N, D), and the keys (B, N, D) before they are turned, if they are asked for.
 
         Args:
@@ -180,6 +184,7 @@ class SelfAttention(ViTLayer):
             origins: (B, N, N0), the share that each of the N0 first tokens has in a token; None for one's own.
             with_keys: whether the keys are returned too.
             training: whether a gradient will be asked for.
+            observe: is shown the shares (B, heads, N, N), see `observed_attention`; beyond its window a patch has none.
         """
         query, key, value = ops.split(self.qkv(tokens), 3, axis=-1)
         if self.qkv_bias == "query_value":
@@ -189,7 +194,12 @@ class SelfAttention(ViTLayer):
         if sizes is not None:
             bias = log_sizes(sizes) if bias is None else bias + log_sizes(sizes)
         how = {"rotary": rotary, "bias": bias, "training": training}
-        if self.windows is None:
+        if observe is not None:
+            # One product over all pairs, in which those of different windows do not count, shows windows whole.
+            apart = None if self.windows is None else self.windows.pairs(self.prefix)
+            how["bias"] = apart if bias is None else bias if apart is None else ops.cast(bias, "float32") + apart
+            mixed = attend(query, key, value, self.num_heads, **how, observe=observe)
+        elif self.windows is None:
             mixed = attend(query, key, value, self.num_heads, **how)
         else:
             mixed = attend_in_windows(query, key, value, self.num_heads, self.windows, self.prefix, **how)

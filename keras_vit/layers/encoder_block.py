@@ -119,10 +119,11 @@ class EncoderBlock(ViTLayer):
             if layer is not None:
                 layer.build(input_shape)
 
-    def call(self, tokens, sizes=None, origins=None, training=None):
-        """(B, N, D) -> (B, N, D); a block that merges returns the sizes too, and the origins if they matter."""
-        if not (self.remat and training):
-            return self._transform((tokens, sizes, origins), self._draw(training), training)
+    def call(self, tokens, sizes=None, origins=None, training=None, observe=None):
+        """(B, N, D) -> (B, N, D); a block that merges returns the sizes too, and the origins if they matter or are
+        given. `observe` is shown the shares of attention (B, heads, N, N), see `observed_attention`."""
+        if observe is not None or not (self.remat and training):
+            return self._transform((tokens, sizes, origins), self._draw(training), training, observe)
         # Drawn out here: a generator that moved on between the two passes would make the gradient wrong.
         given = [each for each in (tokens, sizes, origins) if each is not None]
         seeds = self._draw(training)
@@ -141,10 +142,10 @@ class EncoderBlock(ViTLayer):
             return [None] * 5
         return [self.attention_dropout.draw(), self.drop_path1.draw(), *self.mlp.draw(), self.drop_path2.draw()]
 
-    def _transform(self, given, seeds, training):
+    def _transform(self, given, seeds, training, observe=None):
         tokens, sizes, origins = given
         normalised = self.norm1(tokens, training=training)
-        branch, keys = self.attention(normalised, sizes, origins, with_keys=True, training=training)
+        branch, keys = self.attention(normalised, sizes, origins, with_keys=True, training=training, observe=observe)
         branch = self.attention_dropout(branch, training=training, seed=seeds[0])
         branch = self.scale1(branch) if self.scale1 else branch
         tokens = tokens + self.drop_path1(branch, training=training, seed=seeds[1])
@@ -156,9 +157,9 @@ class EncoderBlock(ViTLayer):
         return (tokens, *carried) if self.merged else tokens
 
     def _merge(self, tokens, keys, sizes, origins):
-        """Tokens, sizes and, where positions matter, origins, which are merged as tokens are."""
+        """Tokens, sizes and, where positions matter or they are given, origins, which are merged as tokens are."""
         merge = {"metric": mean_key(keys, self.num_heads), "sizes": sizes, "count": self.merged, "prefix": self.prefix}
-        if not (self.rotary or self.relative_bias):
+        if origins is None and not (self.rotary or self.relative_bias):
             return merge_tokens(tokens, **merge)
         width = tokens.shape[-1]
         if origins is None:

@@ -109,13 +109,13 @@ class AttentionPooling(ViTLayer):
         )
         self.mlp.build((batch, 1, width))
 
-    def call(self, tokens, sizes=None):
-        """(B, N, D) -> (B, D)."""
+    def call(self, tokens, sizes=None, observe=None):
+        """(B, N, D) -> (B, D). `observe` is shown the query's shares (B, heads, 1, N), see `observed_attention`."""
         probe = ops.cast(self.probe, tokens.dtype)
         probe = ops.broadcast_to(probe, (ops.shape(tokens)[0], 1, tokens.shape[-1]))
         key, value = ops.split(self.key_value(tokens), 2, axis=-1)
         bias = None if sizes is None else log_sizes(sizes)
-        pooled = self.projection(attend(self.query(probe), key, value, self.num_heads, bias=bias))
+        pooled = self.projection(attend(self.query(probe), key, value, self.num_heads, bias=bias, observe=observe))
         return (pooled + self.mlp(self.norm(pooled)))[:, 0]
 
     def compute_output_shape(self, input_shape):

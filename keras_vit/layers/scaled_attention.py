@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import keras
 from keras import ops
 
@@ -39,6 +41,25 @@ def scaled_attention(queries, keys, values, *, bias=None, training: bool | None 
     if fused.trains_on_tensorflow(training):
         return fused.attention(queries, keys, values)
     return ops.dot_product_attention(queries, keys, values, scale=1.0)
+
+
+def observed_attention(queries, keys, values, observe: Callable, *, bias=None):
+    """The same, slowly, for whoever wants to see it: all scores are in memory, in float32.
+
+    Args:
+        queries: (B, M, heads, d), scaled.
+        keys: (B, N, heads, d).
+        values: (B, N, heads, d).
+        observe: is given the shares (B, heads, M, N) float32, whose rows sum to one, and returns those to go on with.
+        bias: added to the scores, broadcast to (B, heads, M, N).
+
+    Returns:
+        (B, M, heads, d).
+    """
+    queries, keys, values = (ops.transpose(each, (0, 2, 1, 3)) for each in (queries, keys, values))
+    scores = ops.cast(ops.matmul(queries, ops.transpose(keys, (0, 1, 3, 2))), "float32")
+    shares = observe(ops.softmax(scores if bias is None else scores + ops.cast(bias, "float32"), axis=-1))
+    return ops.transpose(ops.matmul(ops.cast(shares, values.dtype), values), (0, 2, 1, 3))
 
 
 def _in_blocks(queries, keys, values):

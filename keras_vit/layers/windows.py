@@ -66,3 +66,9 @@ class Windows:
     def first(self) -> np.ndarray:
         """Indices of the first window's patches in the grid: offsets between patches are the same in every window."""
         return np.arange(math.prod(self.grid)).reshape(self.grid)[: self.window[0], : self.window[1]].reshape(-1)
+
+    def pairs(self, prefix: int) -> np.ndarray:
+        """(N, N), zero where a token attends to another, `MASKED` elsewhere, for N = prefix + h * w tokens."""
+        rows, columns = np.indices(self.grid).reshape(2, -1) // np.array(self.window)[:, None]
+        apart = (rows[:, None] != rows) | (columns[:, None] != columns)
+        return np.pad(np.where(apart, MASKED, 0).astype("float32"), ((prefix, 0), (prefix, 0)))

@@ -23,6 +23,7 @@ from keras_vit.data.kinds import LabelKind
 from keras_vit.errors import InputError, suggest
 from keras_vit.evaluation.assessment import Assessment
 from keras_vit.preprocessing import Preprocessing
+from keras_vit.tasks.explaining import Explaining
 from keras_vit.tasks.shipping import Shipping
 
 Outputs = Callable[[np.ndarray], np.ndarray]
@@ -30,7 +31,7 @@ Outputs = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
-class Task(Shipping, ABC):
+class Task(Shipping, Explaining, ABC):
     """One thing that a model can be trained for. Its other fields are the settings that a recipe's `options` may have.
 
     Attributes:

@@ -25,6 +25,7 @@ from keras_vit.tasks.detection.coco import coco_figures
 from keras_vit.tasks.detection.losses import DetectionLoss
 from keras_vit.tasks.detection.pictures import detection_sheet, draw_detections, truth
 from keras_vit.tasks.detection.suppression import Detections, detect
+from keras_vit.tasks.explaining import Aim
 from keras_vit.tasks.shipping import Part
 from keras_vit.tasks.task import Outputs, Task, original, pixels
 
@@ -149,6 +150,38 @@ class Detection(Task):
         (found,) = detect(output[None], **self._thresholds())
         boxes = boxes_to_original(found.boxes, _size(examples, index), preprocessing)
         return Detections(boxes, found.scores, found.classes)
+
+    def aim(self, outputs: np.ndarray, wanted: int | str | Sequence[int | str] | None = None) -> Aim:
+        """The logit of one detected box.
+
+        Args:
+            outputs: of the model for B images, (B, A, 4 + C).
+            wanted: which detection, the surest being 0, or the surest one of a class by its name; one for all images or
+                one each. By default the surest.
+
+        Raises:
+            InputError: an image has no such detection, or there is no such class.
+        """
+        each = [wanted] * len(outputs) if wanted is None or isinstance(wanted, (int, str)) else list(wanted)
+        if len(each) != len(outputs):
+            raise InputError(f"There are {len(each)} boxes to explain for {len(outputs)} images: give one an image.")
+        outputs = np.asarray(outputs)
+        weights, names = np.zeros(outputs.shape, "float32"), []
+        for image, (found, one) in enumerate(zip(detect(outputs, **self._thresholds()), each, strict=True)):
+            if isinstance(one, str) and not one.isdecimal():
+                ranks = np.flatnonzero(found.classes == self._class(one))
+            else:
+                ranks = np.arange(len(found))[int(one or 0) :]
+            if not len(ranks):
+                raise InputError(
+                    f"Nothing like {one!r} was detected in image {image}: {len(found)} boxes were found, the surest "
+                    "being 0; options.score_threshold says what counts."
+                )
+            box, kind = found.boxes[ranks[0]], found.classes[ranks[0]]
+            place = np.abs(outputs[image, :, :4] - box).sum(-1).argmin()
+            weights[image, place, 4 + kind] = 1.0
+            names.append(f"{self.class_names[kind]} {found.scores[ranks[0]]:.0%}")
+        return Aim(weights, names)
 
     def judge(self, predictions: Iterable[Detections], examples: Examples, preprocessing: Preprocessing) -> Assessment:
         """COCO's figures, AP per class, and the images with the most that was missed or invented.

@@ -1,0 +1,6 @@
+"""What a model looks at: attention scores, and maps of what an answer comes from."""
+
+from keras_vit.explain.attention import Attention, attention
+from keras_vit.explain.replay import Replay, replay_of
+
+__all__ = ["Attention", "Replay", "attention", "replay_of"]
