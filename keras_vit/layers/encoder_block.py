@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from keras_vit.layers import fused
 from keras_vit.layers.attention import SelfAttention
 from keras_vit.layers.base import ViTLayer
 from keras_vit.layers.dropout import Dropout
@@ -14,6 +15,7 @@ from keras_vit.layers.mlp import MLP
 from keras_vit.layers.normalization import LayerNorm
 from keras_vit.layers.stochastic_depth import StochasticDepth
 from keras_vit.layers.token_merging import mean_key, merge_tokens
+from keras_vit.layers.traced_once import traced_once
 
 
 @keras.saving.register_keras_serializable(package="keras_vit")
@@ -122,38 +124,47 @@ class EncoderBlock(ViTLayer):
     def call(self, tokens, sizes=None, origins=None, training=None, observe=None):
         """(B, N, D) -> (B, N, D); a block that merges returns the sizes too, and the origins if they matter or are
         given. `observe` is shown the shares of attention (B, heads, N, N), see `observed_attention`."""
-        if observe is not None or not (self.remat and training):
-            return self._transform((tokens, sizes, origins), self._draw(training), training, observe)
+        masks = self._draw(ops.shape(tokens)[0]) if training else [None] * 5
+        if observe is not None or not training:
+            return self._transform((tokens, sizes, origins), masks, training, observe)
         # Drawn out here: a generator that moved on between the two passes would make the gradient wrong.
         given = [each for each in (tokens, sizes, origins) if each is not None]
-        seeds = self._draw(training)
-        drawn = [seed for seed in seeds if seed is not None]
+        drawn = [mask for mask in masks if mask is not None]
 
-        def again(*tensors):
-            tensors, drawn_again = list(tensors[: len(given)]), iter(tensors[len(given) :])
-            carried = (*tensors, *(None,) * (3 - len(tensors)))
-            return self._transform(carried, [seed if seed is None else next(drawn_again) for seed in seeds], training)
+        def transform(*tensors):
+            carried, drawn_again = tensors[: len(given)], iter(tensors[len(given) :])
+            carried = (*carried, *(None,) * (3 - len(given)))
+            return self._transform(carried, [mask if mask is None else next(drawn_again) for mask in masks], training)
 
-        return keras.remat(again)(*given, *drawn)
+        def once(*tensors):
+            if not fused.trains_on_tensorflow(training):
+                return transform(*tensors)
+            return traced_once(self, self._form(masks), transform, tensors)
 
-    def _draw(self, training) -> list:
-        """The seeds of all masks of one pass."""
-        if not training:
-            return [None] * 5
-        return [self.attention_dropout.draw(), self.drop_path1.draw(), *self.mlp.draw(), self.drop_path2.draw()]
+        return (keras.remat(once) if self.remat else once)(*given, *drawn)
 
-    def _transform(self, given, seeds, training, observe=None):
+    def _draw(self, batch) -> list:
+        """What all masks of one pass follow from: seeds, and factors of the branches."""
+        paths = [path.draw(batch) for path in (self.drop_path1, self.drop_path2)]
+        return [self.attention_dropout.draw(), paths[0], *self.mlp.draw(), paths[1]]
+
+    def _form(self, masks) -> str:
+        """What blocks have in common that compute the same in a training step, but for their weights and masks."""
+        own = {key: value for key, value in self.get_config().items() if key not in ("name", "seed", "drop_path")}
+        return repr((sorted(own.items(), key=repr), [mask is None for mask in masks]))
+
+    def _transform(self, given, masks, training, observe=None):
         tokens, sizes, origins = given
         normalised = self.norm1(tokens, training=training)
         branch, keys = self.attention(normalised, sizes, origins, with_keys=True, training=training, observe=observe)
-        branch = self.attention_dropout(branch, training=training, seed=seeds[0])
+        branch = self.attention_dropout(branch, training=training, seed=masks[0])
         branch = self.scale1(branch) if self.scale1 else branch
-        tokens = tokens + self.drop_path1(branch, training=training, seed=seeds[1])
+        tokens = tokens + self.drop_path1(branch, training=training, factors=masks[1])
         if self.merged:
             tokens, *carried = self._merge(tokens, keys, sizes, origins)
-        branch = self.mlp(self.norm2(tokens, training=training), training=training, seeds=seeds[2:4])
+        branch = self.mlp(self.norm2(tokens, training=training), training=training, seeds=masks[2:4])
         branch = self.scale2(branch) if self.scale2 else branch
-        tokens = tokens + self.drop_path2(branch, training=training, seed=seeds[4])
+        tokens = tokens + self.drop_path2(branch, training=training, factors=masks[4])
         return (tokens, *carried) if self.merged else tokens
 
     def _merge(self, tokens, keys, sizes, origins):

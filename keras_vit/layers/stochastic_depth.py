@@ -6,7 +6,6 @@ import keras
 from keras import ops
 
 from keras_vit.layers.base import ViTLayer
-from keras_vit.layers.dropout import GivenSeed
 
 
 @keras.saving.register_keras_serializable(package="keras_vit")
@@ -35,20 +34,19 @@ class StochasticDepth(ViTLayer):
         self.seed_generator = keras.random.SeedGenerator(seed) if rate > 0 else None
         self.built = True
 
-    def draw(self):
-        """The seed of the next mask; None where nothing is dropped."""
-        return self.seed_generator.next() if self.seed_generator else None
+    def draw(self, batch):
+        """The factors (B,) of the next branch, one an image, 0 or 1 / (1 - rate); None where nothing is dropped."""
+        if not self.seed_generator:
+            return None
+        kept = keras.random.uniform((batch,), dtype="float32", seed=self.seed_generator) >= self.rate
+        return ops.cast(kept, "float32") / (1.0 - self.rate)
 
-    def call(self, branch, training=None, seed=None):
-        """(B, ...) -> (B, ...); without a seed it draws one."""
+    def call(self, branch, training=None, factors=None):
+        """(B, ...) -> (B, ...); draws the factors (B,) that are not given."""
         if not training or self.rate == 0:
             return branch
-        shape = (ops.shape(branch)[0],) + (1,) * (len(branch.shape) - 1)
-        kept = (
-            keras.random.uniform(shape, dtype="float32", seed=GivenSeed(self.draw() if seed is None else seed))
-            >= self.rate
-        )
-        return branch * ops.cast(kept, branch.dtype) / (1.0 - self.rate)
+        factors = self.draw(ops.shape(branch)[0]) if factors is None else factors
+        return branch * ops.reshape(ops.cast(factors, branch.dtype), (-1,) + (1,) * (len(branch.shape) - 1))
 
     def compute_output_shape(self, input_shape):
         """The shape does not change."""

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import keras_vit
-from keras_vit.layers import fused, scaled_attention
+from keras_vit.layers import EncoderBlock, fused, scaled_attention
 
 SETTINGS = [("vit_mu4", {}), ("beit_mu4", {}), ("dinov3_mu4", {}), ("eva02_mu4", {}), ("vit_mu4", {"window": 3})]
 
@@ -179,3 +179,30 @@ def test_fused_functions_are_those_of_keras(dtype):
 def test_remat_has_one_form():
     with pytest.raises(keras_vit.errors.InputError, match='remat is "block" or None'):
         build("vit_mu4", remat="full")
+
+
+@on_tensorflow
+@pytest.mark.parametrize("remat", [None, "block"])
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+def test_blocks_that_are_alike_are_traced_once_and_compute_their_own(policy, remat, batch, randomize, monkeypatch):
+    """Outside a graph every block runs by itself: same weights and masks must give the same loss and gradients."""
+    settings = {"drop_path": 0.4, "dropout": 0.2, "dtype": policy, "remat": remat}
+    model = keras_vit.build("vit_mu4", num_classes=5, image_size=(32, 28), depth=5, seed=1, **settings)
+    randomize(model)
+    weights = {id(weight) for weight in model.weights}
+    generators = [variable for variable in model.variables if id(variable) not in weights]
+    start = [keras.ops.convert_to_numpy(state) for state in generators]
+    traced, transform = [], EncoderBlock._transform
+    monkeypatch.setattr(
+        EncoderBlock, "_transform", lambda block, *given, **how: traced.append(block) or transform(block, *given, **how)
+    )
+    loss, gradients = step(model, *batch)
+    # The first block is never left out, so that it is of another form than the four after it.
+    assert {block.name for block in traced} == {"block_0", "block_1"}
+    for state, value in zip(generators, start, strict=True):
+        state.assign(value)
+    with tf.GradientTape() as tape:
+        plain = mean_loss(model(batch[0], training=True), batch[1])
+    wanted = tape.gradient(plain, [variable.value for variable in model.trainable_variables])
+    assert loss == pytest.approx(float(plain), rel=1e-5 if policy == "float32" else 5e-3)
+    assert_close(gradients, [np.asarray(each) for each in wanted], 1e-4 if policy == "float32" else 2e-2)
