@@ -85,6 +85,11 @@ class Replay:
         """From what all blocks give on to what the pooling of a classifier is given."""
         return keras.Model(keras.tree.flatten([block.output for block in self.blocks]), self.poolings[0].input)
 
+    @cached_property
+    def answer(self) -> keras.Model:
+        """From what the pooling of a classifier is given to the model's outputs."""
+        return keras.Model(keras.tree.flatten(self.poolings[0].input), self._model().output)
+
     def play(self, images, observe: Callable = lambda shares: shares) -> Played:
         """Runs stem and blocks.
 
