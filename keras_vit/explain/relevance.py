@@ -71,9 +71,7 @@ def _read(asked: Asked, played: Played) -> list[np.ndarray | None]:
     readers = readers_of(replay, played)
     if all(isinstance(pooling, TokenPooling) and pooling.mode == "token" for pooling in replay.poolings):
         return [*before, readers]
-    given = replay.pooled(played.leaving, training=False)
-    given = list(given) if isinstance(given, (list, tuple)) else [given]
-    votes = np.maximum(_products(asked, given, replay.answer, lambda each: each)[0], 0)
+    votes = np.maximum(_products(asked, replay.pooled(played.leaving), replay.answer, lambda each: each)[0], 0)
     total = votes.sum(-1, keepdims=True)
     votes = np.divide(votes, total, out=np.zeros_like(votes), where=total > 0)
     return [*before, np.where(total > 0, spread(votes, played.origins[-1]), readers)]
