@@ -58,8 +58,8 @@ def _first(values: np.ndarray, origins) -> np.ndarray:
 def _read(asked: Asked, played: Played) -> list[np.ndarray | None]:
     """How much each token that a block gives on goes into what is asked: (B, N0), None where it is not read.
 
-    Class tokens are read alike. Pooled patches count as far as they speak for the answer: by what token times gradient
-    is above zero, which of an average is the patch's own vote. Heads that make maps are no such sums, and where they
+    Class tokens are read alike. Pooled patches count as far as they speak for the answer more than patches on average
+    do, by token times gradient, which of an average is the patch's own vote. Heads that make maps are no such sums, and where they
     normalise, the product is zero whatever a token does: there its size counts, channel by channel.
     """
     replay = asked.replay
@@ -71,10 +71,13 @@ def _read(asked: Asked, played: Played) -> list[np.ndarray | None]:
     readers = readers_of(replay, played)
     if all(isinstance(pooling, TokenPooling) and pooling.mode == "token" for pooling in replay.poolings):
         return [*before, readers]
-    votes = np.maximum(_products(asked, replay.pooled(played.leaving), replay.answer, lambda each: each)[0], 0)
+    products = _products(asked, replay.pooled(played.leaving), replay.answer, lambda each: each)[0]
+    votes = spread(products, played.origins[-1])
+    pooled = votes != 0
+    mean = votes.sum(-1, keepdims=True) / np.maximum(pooled.sum(-1, keepdims=True), 1)
+    votes = np.maximum(votes - mean, 0) * pooled
     total = votes.sum(-1, keepdims=True)
-    votes = np.divide(votes, total, out=np.zeros_like(votes), where=total > 0)
-    return [*before, np.where(total > 0, spread(votes, played.origins[-1]), readers)]
+    return [*before, np.divide(votes, total, out=readers.copy(), where=total > 0)]
 
 
 def _products(asked: Asked, given: list, rest, of) -> list[np.ndarray]:
