@@ -59,8 +59,8 @@ def _read(asked: Asked, played: Played) -> list[np.ndarray | None]:
     """How much each token that a block gives on goes into what is asked: (B, N0), None where it is not read.
 
     Class tokens are read alike. Pooled patches count as far as they speak for the answer more than patches on average
-    do, by token times gradient, which of an average is the patch's own vote. Heads that make maps are no such sums, and where they
-    normalise, the product is zero whatever a token does: there its size counts, channel by channel.
+    do, by token times gradient, which of an average is the patch's own vote. Heads that make maps are no such sums, and
+    where they normalise, the product is zero whatever a token does: there its size counts, channel by channel.
     """
     replay = asked.replay
     before = [None] * (len(replay.blocks) - 1)

@@ -109,7 +109,7 @@ def scaled(maps: np.ndarray) -> np.ndarray:
 
 
 def test_relevance_of_an_average_is_that_of_every_patchs_vote(randomize, images):
-    """Patches that vote for the class more than most are read in proportion: what they gathered, and their own place."""
+    """Patches that vote for the class more than most are read in proportion, what they gathered and themselves."""
     model = built(randomize, pooling="avg", depth=1)
     block, kernel = model.get_layer("block_0"), np.asarray(model.get_layer("head").kernel)
     with tf.GradientTape() as tape:
