@@ -44,6 +44,18 @@ KINDS = {
     },
     "dpt, float16": {"task": "segmentation", "head": "dpt", "depth": 4, **DENSE, "dtype": "mixed_float16"},
 }
+RARE = {
+    "distilled",
+    "features",
+    "mask",
+    "merged, rotary",
+    "no class token",
+    "norm after pooling",
+    "one block",
+    "registers",
+}
+RARE |= {"boxes, float16", "dpt, float16"}
+"""Kinds that only the long tests go through."""
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +77,7 @@ def made(randomize):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=[pytest.mark.slow] * (kind in RARE)) for kind in KINDS])
 def test_every_method_explains_every_kind_of_model(kind, method, made):
     model, task, images = made(kind)
     maps = saliency(model, images, method, task=task, **OPTIONS.get(method, {}))
@@ -81,7 +93,7 @@ def test_every_method_explains_every_kind_of_model(kind, method, made):
 
 
 @pytest.mark.parametrize("method", [name for name, method in METHODS.items() if method.aimed])
-@pytest.mark.parametrize("kind", ["class token", "average", "linear", "boxes"])
+@pytest.mark.parametrize("kind", ["class token", pytest.param("average", marks=pytest.mark.slow), "linear", "boxes"])
 def test_aims(kind, method, made):
     """By number, by name, one an image and as an `Aim` they mean the same; another one is another map."""
     model, task, images = made(kind)
@@ -125,7 +137,7 @@ def test_half_precision_explains_as_float32_does(dtype, randomize):
     images = np.random.default_rng(1).integers(0, 256, (2, 40, 50, 3), "uint8")
     whole, half = keras_vit.build("vit_mu16", **options), keras_vit.build("vit_mu16", dtype=dtype, **options)
     aim = make_task("segmentation", NAMES).aim(np.asarray(whole(images)), 1)
-    faint = Aim(aim.weights * np.float32(1e-3), aim.names)
+    faint = Aim(aim.weights * np.float32(1e-5), aim.names)
     for model in (whole, half):
         randomize(model)
     for method in ("relevance", "gradcam", "integrated"):
