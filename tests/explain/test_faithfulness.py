@@ -56,6 +56,7 @@ def test_maps_that_say_nothing_are_taken_in_a_seeded_order(model, images):
     assert np.abs(one - three).max() > 1e-4
 
 
+@pytest.mark.slow
 def test_the_patch_that_tells_is_found_first(spotted):
     """A map of what the model goes by beats its reverse and the centre. A weak blur would leave the colour."""
     spots = spotted()
