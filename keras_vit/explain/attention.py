@@ -139,9 +139,7 @@ def readers_of(replay: Replay, played) -> np.ndarray:
     for pooling in replay.poolings:
         if isinstance(pooling, AttentionPooling):
             seen = []
-            given = replay.pooled(played.leaving, training=False)
-            given = given if isinstance(given, (list, tuple)) else [given]
-            pooling(*given, observe=lambda shares, seen=seen: seen.append(shares) or shares)
+            pooling(*replay.pooled(played.leaving), observe=lambda shares, seen=seen: seen.append(shares) or shares)
             found.append(np.asarray(seen[0])[:, :, 0].mean(axis=1))
         elif pooling.mode == "token":
             found.append(np.eye(count, dtype="float32")[None, pooling.index].repeat(batch, axis=0))

@@ -78,12 +78,31 @@ class Replay:
     @cached_property
     def head(self) -> keras.Model:
         """From what all blocks give on, in one list, to the model's outputs."""
-        return keras.Model(keras.tree.flatten([block.output for block in self.blocks]), self._model().output)
+        return keras.Model(self._given_on, self._model().output)
+
+    def pooled(self, leaving: list) -> list:
+        """What the pooling of a classifier is given, of what all blocks give on: tokens, and sizes of merged ones."""
+        own = {id(tensor): value for tensor, value in zip(self._given_on, leaving, strict=True)}
+        wanted = keras.tree.flatten(self.poolings[0].input)
+        # A model cannot return what it is given: only what is normalised in between goes through one.
+        missing = any(id(each) not in own for each in wanted)
+        between = iter(keras.tree.flatten(self._between(leaving, training=False)) if missing else ())
+        return [own[id(each)] if id(each) in own else next(between) for each in wanted]
 
     @cached_property
-    def pooled(self) -> keras.Model:
-        """From what all blocks give on to what the pooling of a classifier is given."""
-        return keras.Model(keras.tree.flatten([block.output for block in self.blocks]), self.poolings[0].input)
+    def _between(self) -> keras.Model:
+        own = {id(tensor) for tensor in self._given_on}
+        wanted = keras.tree.flatten(self.poolings[0].input)
+        return keras.Model(self._given_on, [each for each in wanted if id(each) not in own])
+
+    @property
+    def _given_on(self) -> list:
+        return keras.tree.flatten([block.output for block in self.blocks])
+
+    @cached_property
+    def answer(self) -> keras.Model:
+        """From what the pooling of a classifier is given to the model's outputs."""
+        return keras.Model(keras.tree.flatten(self.poolings[0].input), self._model().output)
 
     def play(self, images, observe: Callable = lambda shares: shares) -> Played:
         """Runs stem and blocks.
