@@ -13,6 +13,8 @@ from keras_vit.features import features
 BATCH = 16
 SPAN = (1, 99)
 """Percentiles that become the darkest and the brightest value of a colour: single patches may stand far out."""
+LEAST = 1e-6
+"""Share of the largest value that a component has to vary by: less is rounding."""
 
 
 def components(model: keras.Model, images: np.ndarray, layer: int = -1) -> np.ndarray:
@@ -44,13 +46,22 @@ def components(model: keras.Model, images: np.ndarray, layer: int = -1) -> np.nd
     maps = np.concatenate(maps)
     places = maps.reshape(-1, maps.shape[-1]).astype(np.float64)
     colours = np.full((len(places), 3), 128, np.uint8)
-    count = min(3, *places.shape)
+    count = min(3, places.shape[1]) if len(places) > 2 else 0
+    if count:
+        colours[:, :count] = _stretched(_projected(places, count))
+    return colours.reshape(*maps.shape[:-1], 3)
+
+
+def _projected(places: np.ndarray, count: int) -> np.ndarray:
+    """(n, D) on their first principal components, (n, count)."""
     pca = PCA(count, svd_solver="covariance_eigh").fit(places)
     largest = np.abs(pca.components_).argmax(axis=1)
-    signs = np.sign(pca.components_[np.arange(count), largest])
-    found = pca.transform(places) * signs
+    return pca.transform(places) * np.sign(pca.components_[np.arange(count), largest])
+
+
+def _stretched(found: np.ndarray) -> np.ndarray:
+    """Every column from 0 to 255; 128 where it does not vary."""
     low, high = np.percentile(found, SPAN, axis=0)
-    varying = high - low > 1e-6 * max(1.0, float(np.abs(found).max()))
-    stretched = (found - low) / np.where(varying, high - low, 1)
-    colours[:, :count] = np.where(varying, np.rint(255 * np.clip(stretched, 0, 1)), 128)
-    return colours.reshape(*maps.shape[:-1], 3)
+    varying = high - low > LEAST * max(1.0, float(np.abs(found).max()))
+    shares = (found - low) / np.where(varying, high - low, 1)
+    return np.where(varying, np.rint(255 * np.clip(shares, 0, 1)), 128)
