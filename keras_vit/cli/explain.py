@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
         drawn = draw(one, found.preprocessing, replay_of(found.model).patch_size, own)
         for heading, image in drawn.items():
             write_picture(image, out / heading / names[one.index])
-        waiting.append(panel(one, Path(examples.names[one.index]).name, drawn))
+        waiting.append(panel(one, _short(examples.names[one.index]), drawn))
         seen.append((one.index, one.colour))
         cards += [card(waiting[-1])] if arguments.html else []
         if len(waiting) == per_sheet(1 + len(drawn)):
@@ -109,6 +109,11 @@ def run(arguments: argparse.Namespace) -> int:
     for path in [*(out / heading for heading in drawn), *written]:
         print(path)
     return 0
+
+
+def _short(name: str) -> str:
+    """A photo's name with its folder's, which may be its class: where all of it lies, a page need not tell."""
+    return "/".join(Path(name).parts[-2:])
 
 
 def _methods(given: Sequence[str]) -> list[str]:
@@ -187,5 +192,8 @@ def _write_page(arguments, found: Run, methods: Sequence[str], seen, cards: Sequ
     summary |= {"Right": f"{right} of {right + wrong}"} if right + wrong else {}
     summary |= {"Explained": arguments.target or "the prediction", "Method": ", ".join(methods)}
     pictures = 1 + len(methods) + arguments.components
-    write_bytes(out / PAGE, page(f"What {found.folder.name} looked at", summary, cards, pictures))
+    write_bytes(
+        out / PAGE,
+        page(f"What {found.folder.name} looked at", summary, cards, pictures, components=arguments.components),
+    )
     return out / PAGE

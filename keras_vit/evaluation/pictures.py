@@ -129,20 +129,30 @@ def contact_sheet(
     columns = min(columns, len(images))
     rows = math.ceil(len(images) / columns)
     lines = 1 + max(title.count("\n") for title in titles)
-    figure = new_figure(columns * (inches + 0.15), rows * (inches + 0.1 + 0.15 * lines))
-    for place, (image, title, colour) in enumerate(zip(images, titles, colours, strict=True), start=1):
-        axes = figure.add_subplot(rows, columns, place)
-        _show_image(axes, np.asarray(image), inches)
+    images = [_checked(np.asarray(image)) for image in images]
+    # A row is as high as its tallest image, which is as high as it is wide at most.
+    tallest = [
+        min(1.0, max(i.shape[0] / i.shape[1] for i in images[r : r + columns])) for r in range(0, len(images), columns)
+    ]
+    figure = new_figure(columns * (inches + 0.15), inches * sum(tallest) + rows * (0.1 + 0.15 * lines))
+    grid = figure.add_gridspec(rows, columns, height_ratios=tallest)
+    for place, (image, title, colour) in enumerate(zip(images, titles, colours, strict=True)):
+        axes = figure.add_subplot(grid[place])
+        _show_image(axes, image, inches)
         text = "\n".join(_shorten(line, round(TITLE_LENGTH * inches)) for line in title.split("\n"))
         axes.set_title(text, fontsize=8, color=colour, pad=3, parse_math=False)
     return figure
 
 
-def _show_image(axes, image: np.ndarray, inches: float) -> None:
+def _checked(image: np.ndarray) -> np.ndarray:
     if image.ndim != 3 or image.shape[-1] not in (1, 3) or 0 in image.shape or image.dtype != np.uint8:
         raise InputError(
             f"images must be uint8 of shape (height, width, 1 or 3), not {image.dtype} of shape {image.shape}."
         )
+    return image
+
+
+def _show_image(axes, image: np.ndarray, inches: float) -> None:
     enlarged = max(image.shape[:2]) <= inches * DPI
     # Grey as RGB: a colour map would round the values.
     rgb = np.broadcast_to(image, (*image.shape[:2], 3))

@@ -29,7 +29,8 @@ class Explained:
         title: what was predicted and, where that is known, what is true; see `Task.verdict`.
         colour: of the title.
         aim: what is explained, in words.
-        heats: method -> (h, w) over the model's input, see `saliency`.
+        heats: method -> (h, w) over the model's input, see `saliency`; `attention_block_5_head_2` where these were
+            chosen.
         boxes: (k, 4) float32, those that are explained, in pixels of the photo; none but for detectors.
     """
 
@@ -85,12 +86,12 @@ def explain_examples(
         there = [i for i, aim in enumerate(aims) if aim is not None]
         if there:
             aim = Aim(np.concatenate([aims[i].weights for i in there]), [aims[i].names[0] for i in there])
-            heats = {
-                method: _attention(model, images[there], block, head)
-                if method == "attention"
-                else saliency(model, images[there], method, aim=aim, task=task)
-                for method in methods
-            }
+            heats = {}
+            for method in methods:
+                if method == "attention":
+                    heats[_shown(block, head)] = _attention(model, images[there], block, head)
+                else:
+                    heats[method] = saliency(model, images[there], method, aim=aim, task=task)
             boxes = task.aimed_boxes(given[there], aim)
             for place, i in enumerate(there):
                 photo = original(examples, first + i, preprocessing.channels)
@@ -103,6 +104,12 @@ def explain_examples(
                     boxes_to_original(boxes[place], photo.shape[:2], preprocessing),
                 )
         first += len(images)
+
+
+def _shown(block: int | None, head: int | None) -> str:
+    """What the method attention is called: `attention_block_5_head_2`."""
+    chosen = {"block": block, "head": head}
+    return "_".join(["attention", *(f"{what}_{number}" for what, number in chosen.items() if number is not None)])
 
 
 def _attention(model: keras.Model, images: np.ndarray, block: int | None, head: int | None) -> np.ndarray:

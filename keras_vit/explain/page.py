@@ -48,7 +48,7 @@ def card(panel: Panel) -> str:
     return f'<figure class="card">{caption}<div class="row">{pictures}</div></figure>'
 
 
-def page(title: str, summary: Mapping[str, object], cards: Sequence[str], pictures: int) -> bytes:
+def page(title: str, summary: Mapping[str, object], cards: Sequence[str], pictures: int, *, components: bool) -> bytes:
     """The page, as UTF-8.
 
     Args:
@@ -56,11 +56,13 @@ def page(title: str, summary: Mapping[str, object], cards: Sequence[str], pictur
         summary: what a reader wants to know first, label -> value.
         cards: of `card`.
         pictures: in each of them.
+        components: whether one of these shows components.
     """
+    alike = " In the components, patches of one colour are alike to the model." if components else ""
     legend = (
         f'<div class="scale" style="background:linear-gradient(90deg,{",".join(gradient())})"></div>'
         f'<p class="words">{text(LEGEND[0].upper() + LEGEND[1:])}. '
-        "Colours compare the places of one photo, not photos with each other.</p>"
+        f"Colours compare the places of one photo, not photos with each other.{alike}</p>"
     )
     width = f"grid-template-columns:repeat(auto-fill,minmax(min({pictures * PICTURE_WIDTH}px,100%),1fr))"
     shown = f'<div class="cards" style="{width}">\n' + "\n".join(cards) + "\n</div>"
@@ -74,7 +76,4 @@ def _picture(words: str, image: np.ndarray) -> str:
     Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(content, "JPEG", quality=QUALITY)
     data = base64.b64encode(content.getvalue()).decode("ascii")
     small = ' class="small"' if max(height, width) <= SMALL else ""
-    return (
-        f'<img{small} src="data:image/jpeg;base64,{data}" alt="{text(words)}" width="{width}" height="{height}" '
-        'loading="lazy">'
-    )
+    return f'<img{small} src="data:image/jpeg;base64,{data}" alt="{text(words)}" width="{width}" height="{height}">'

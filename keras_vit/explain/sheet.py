@@ -24,7 +24,7 @@ COLUMNS = 6
 """Pictures in a row of a sheet, where a photo has no more."""
 ROWS = 10
 """Of a sheet."""
-LEGEND = "the brighter, the more it speaks for the answer; dark and grey: cut off, not seen by the model"
+LEGEND = "the brighter the colour, the more a place counts; dark and grey: cut off, not seen by the model"
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def draw(
 
 def panel(found: Explained, name: str, drawn: Mapping[str, np.ndarray]) -> Panel:
     """The photo and what was drawn of it, in the size of a sheet."""
-    headed = {f"{key} for {found.aim}" if _aimed(key) else key: image for key, image in drawn.items()}
+    headed = {f"{key} for {found.aim}" if _aimed(key) else key.replace("_", " "): image for key, image in drawn.items()}
     pictures = {"photo": found.photo, **headed}
     return Panel(name, found.title, found.colour, {heading: _small(image) for heading, image in pictures.items()})
 
@@ -103,6 +103,7 @@ def sheet(panels: Sequence[Panel]) -> Figure:
     bar = figure.colorbar(mappable, ax=figure.axes, location="bottom", shrink=min(1, 3 / columns), aspect=40, pad=0.01)
     bar.set_ticks([])
     bar.set_label(LEGEND, fontsize=8)
+    bar.outline.set_visible(False)
     return figure
 
 

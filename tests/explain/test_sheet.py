@@ -66,7 +66,7 @@ def test_blocks_and_heads_of_attention(classified):
     record = keras_vit.preprocessing_of(model)
     (views,) = image_dataset(given.subset([0]), record, batch_size=1)
     wanted = keras_vit.attention(model, views, layers=[0], heads=[1]).maps()[0, 0, 0]
-    np.testing.assert_allclose(one.heats["attention"], wanted, atol=1e-6)
+    np.testing.assert_allclose(one.heats["attention_block_0_head_1"], wanted, atol=1e-6)
     with pytest.raises(keras_vit.InputError, match="There is no head 7"):
         next(explain_examples(model, task, given, ["attention"], head=7, progress=False))
 
@@ -146,7 +146,7 @@ class Elements(HTMLParser):
 def test_the_page_holds_its_pictures_and_asks_for_nothing():
     pictures = {"photo": np.zeros((30, 40, 1), "uint8"), "relevance for <wasp>": np.full((30, 40, 3), 200, "uint8")}
     cards = [card(Panel(f"{n}.jpg", "<wasp> (97 %)\ntruth: bee", WRONG, pictures)) for n in range(3)]
-    content = page("What run1 looked at", {"Photos": 3}, cards, pictures=2).decode()
+    content = page("What run1 looked at", {"Photos": 3}, cards, pictures=2, components=True).decode()
     elements = Elements(content).found
     tags = [tag for tag, _ in elements]
     assert "script" not in tags
