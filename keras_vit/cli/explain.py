@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     from keras_vit.explain.explained import explain_examples
     from keras_vit.explain.page import card
     from keras_vit.explain.sheet import draw, panel, per_sheet
-    from keras_vit.files import check_writable
+    from keras_vit.files import check_writable, write_bytes
 
     methods = _methods(arguments.method or [USUAL])
     if (arguments.block, arguments.head) != (None, None) and "attention" not in methods:
@@ -102,7 +102,9 @@ def run(arguments: argparse.Namespace) -> int:
             f"In none of the {len(examples)} images was there anything to explain: choose another --target."
         )
     written += [_write_sheet(waiting, out, len(written))] if waiting else []
-    written += [_write_page(arguments, found, methods, seen, cards, out)] if arguments.html else []
+    if arguments.html:
+        write_bytes(out / PAGE, _page(found, arguments, seen, cards, 1 + len(drawn)))
+        written.append(out / PAGE)
     left = len(examples) - len(seen)
     if left:
         print(f"{left} of {len(examples)} images had nothing to explain in them and were left out.")
@@ -182,18 +184,17 @@ def _write_sheet(panels: Sequence[Panel], out: Path, before: int) -> Path:
     return path
 
 
-def _write_page(arguments, found: Run, methods: Sequence[str], seen, cards: Sequence[str], out: Path) -> Path:
+def _page(found: Run, arguments: argparse.Namespace, seen: Sequence, cards: Sequence[str], pictures: int) -> bytes:
+    """The page's content."""
     from keras_vit.evaluation import RIGHT, WRONG
     from keras_vit.explain.page import page
-    from keras_vit.files import write_bytes
 
     right, wrong = (sum(colour == tone for _, colour in seen) for tone in (RIGHT, WRONG))
-    summary = {"Model": found.recipe.model.name, "Photos": len(seen)}
-    summary |= {"Right": f"{right} of {right + wrong}"} if right + wrong else {}
-    summary |= {"Explained": arguments.target or "the prediction", "Method": ", ".join(methods)}
-    pictures = 1 + len(methods) + arguments.components
-    write_bytes(
-        out / PAGE,
-        page(f"What {found.folder.name} looked at", summary, cards, pictures, components=arguments.components),
-    )
-    return out / PAGE
+    summary, notes = {"Model": found.recipe.model.name, "Photos": len(seen)}, []
+    if right + wrong:
+        summary["Right"] = f"{right} of {right + wrong}"
+        notes.append("Words in blue: right; in orange: wrong.")
+    if arguments.components:
+        notes.append("In the components, patches of one colour are alike to the model.")
+    summary["Explained"] = arguments.target or "the prediction"
+    return page(f"What {found.folder.name} looked at", summary, cards, pictures, notes)

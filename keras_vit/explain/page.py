@@ -16,8 +16,8 @@ from keras_vit.explain.sheet import LEGEND, Panel
 
 QUALITY = 88
 """Of the page's JPEGs: as PNGs, a hundred photos would make a page that no phone opens."""
-PICTURE_WIDTH = 210
-"""Pixels that a picture has at least where a card's pictures stand in one row."""
+PICTURE_WIDTH = 250
+"""Pixels of a screen that each picture of a card makes the card wide at least."""
 SMALL = 100
 """Images of up to so many pixels are enlarged with hard edges."""
 
@@ -26,7 +26,8 @@ STYLE = """
 .card { margin: 0; padding: .7rem; background: var(--panel); border-radius: 8px; min-width: 0; }
 .card > figcaption { color: var(--text); }
 .card > figcaption b, .card > figcaption span { display: block; }
-.row { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(150px, 100%), 1fr)); gap: 10px; }
+.row { display: grid; gap: 10px; }
+.row { grid-template-columns: repeat(auto-fit, minmax(min(clamp(140px, 18vw, 220px), 100%), 1fr)); }
 .row figure { margin: 0; min-width: 0; }
 .row img { display: block; width: 100%; height: auto; border-radius: 4px; }
 .row img.small { image-rendering: pixelated; }
@@ -48,7 +49,9 @@ def card(panel: Panel) -> str:
     return f'<figure class="card">{caption}<div class="row">{pictures}</div></figure>'
 
 
-def page(title: str, summary: Mapping[str, object], cards: Sequence[str], pictures: int, *, components: bool) -> bytes:
+def page(
+    title: str, summary: Mapping[str, object], cards: Sequence[str], pictures: int, notes: Sequence[str] = ()
+) -> bytes:
     """The page, as UTF-8.
 
     Args:
@@ -56,13 +59,12 @@ def page(title: str, summary: Mapping[str, object], cards: Sequence[str], pictur
         summary: what a reader wants to know first, label -> value.
         cards: of `card`.
         pictures: in each of them.
-        components: whether one of these shows components.
+        notes: sentences that a reader of the pictures needs beyond those on their colours.
     """
-    alike = " In the components, patches of one colour are alike to the model." if components else ""
+    words = [f"{LEGEND[0].upper()}{LEGEND[1:]}.", "Colours compare the places of one photo, not photos.", *notes]
     legend = (
         f'<div class="scale" style="background:linear-gradient(90deg,{",".join(gradient())})"></div>'
-        f'<p class="words">{text(LEGEND[0].upper() + LEGEND[1:])}. '
-        f"Colours compare the places of one photo, not photos with each other.{alike}</p>"
+        f'<p class="words">{text(" ".join(words))}</p>'
     )
     width = f"grid-template-columns:repeat(auto-fill,minmax(min({pictures * PICTURE_WIDTH}px,100%),1fr))"
     shown = f'<div class="cards" style="{width}">\n' + "\n".join(cards) + "\n</div>"

@@ -146,7 +146,7 @@ class Elements(HTMLParser):
 def test_the_page_holds_its_pictures_and_asks_for_nothing():
     pictures = {"photo": np.zeros((30, 40, 1), "uint8"), "relevance for <wasp>": np.full((30, 40, 3), 200, "uint8")}
     cards = [card(Panel(f"{n}.jpg", "<wasp> (97 %)\ntruth: bee", WRONG, pictures)) for n in range(3)]
-    content = page("What run1 looked at", {"Photos": 3}, cards, pictures=2, components=True).decode()
+    content = page("What run1 looked at", {"Photos": 3}, cards, pictures=2, notes=["A & B."]).decode()
     elements = Elements(content).found
     tags = [tag for tag, _ in elements]
     assert "script" not in tags
@@ -158,5 +158,6 @@ def test_the_page_holds_its_pictures_and_asks_for_nothing():
         assert kind == "data:image/jpeg"
         assert Image.open(io.BytesIO(base64.b64decode(data))).size == (40, 30)
         assert attributes["alt"]
+    assert "A &amp; B." in content
     assert content.count('class="bad"') == 6
     assert not re.search(r"(?:src|href)=\"(?!data:|#)", content)
