@@ -61,7 +61,7 @@ def page(
         pictures: in each of them.
         notes: sentences that a reader of the pictures needs beyond those on their colours.
     """
-    words = [f"{LEGEND[0].upper()}{LEGEND[1:]}.", "Colours compare the places of one photo, not photos.", *notes]
+    words = [f"{LEGEND[0].upper()}{LEGEND[1:]}.", "Colours compare places, not photos.", *notes]
     legend = (
         f'<div class="scale" style="background:linear-gradient(90deg,{",".join(gradient())})"></div>'
         f'<p class="words">{text(" ".join(words))}</p>'

@@ -243,14 +243,15 @@ class Detection(Task):
     def verdict(self, prediction: Detections, examples: Examples | None = None, index: int = 0) -> tuple[str, str]:
         """How many objects of each class were found, those that are sure enough to be shown."""
         said = self._counts(prediction.above(self.shown_score).classes)
+        said = said or f"nothing surer than {100 * self.shown_score:.0f} %"
         if examples is None:
             return said, "black"
-        return f"{said}\ntruth: {self._counts(truth(examples.labels.targets(index)).classes)}", "black"
+        return f"{said}\ntruth: {self._counts(truth(examples.labels.targets(index)).classes) or 'nothing'}", "black"
 
     def _counts(self, classes: np.ndarray) -> str:
         counts = np.bincount(classes, minlength=len(self.class_names))
         order = [index for index in np.argsort(-counts, kind="stable") if counts[index]]
-        return ", ".join(f"{counts[index]} {self.class_names[index]}" for index in order) or "nothing"
+        return ", ".join(f"{counts[index]} {self.class_names[index]}" for index in order)
 
     def records(self, row: Mapping) -> list[dict]:
         """A record an object: `file`, `class`, `score` and the box's corners in pixels."""
