@@ -39,6 +39,18 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
             temporary.unlink()
 
 
+def check_writable(folder: str | os.PathLike) -> None:
+    """Makes sure that a folder, which need not be there yet, may be written to: before work whose result goes there.
+
+    Raises:
+        InputError: it may not.
+    """
+    folder = Path(folder)
+    parent = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise InputError(f"{folder} cannot be written: choose a folder that you may write to.")
+
+
 def write_text(path: str | os.PathLike, text: str) -> None:
     """Writes UTF-8 text, whole or not at all."""
     with atomic(path) as temporary:

@@ -7,11 +7,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keras_vit.cli.opened import ARGUMENT, Opened, open_model
+from keras_vit.cli.opened import ARGUMENT, Opened, load_data, open_model, split_of
 from keras_vit.errors import InputError
 
 if TYPE_CHECKING:
-    from keras_vit.data import Data
     from keras_vit.evaluation import Assessment
     from keras_vit.training.run import Run
 
@@ -43,38 +42,17 @@ def run(arguments: argparse.Namespace) -> int:
     found = open_model(arguments.model)
     if found.run is None and arguments.data is None:
         raise InputError(f"{found.file} lies in no run folder, whose data it could be judged on: add --data.")
-    data = _data(arguments, found)
-    split = "train" if arguments.split == "all" else arguments.split
-    examples = data.splits.get(split)
-    if examples is None:
-        raise InputError(f"{data.spec} has no {split} split: choose --split from {', '.join(data.splits)}.")
+    whole = arguments.split == "all"
+    data = load_data(found.run, found.task, arguments.data, whole=whole, skip_bad=arguments.skip_bad)
+    for note in data.notes:
+        print(note)
+    examples = split_of(data, "train" if whole else arguments.split)
     judged = judge(
         found.outputs, examples, found.preprocessing, found.task, batch_size=arguments.batch_size, progress=True
     )
     own = not (found.file or arguments.data or arguments.out)
     _report(judged, arguments.split, _folder(arguments, found), found.run if own else None)
     return 0
-
-
-def _data(arguments: argparse.Namespace, found: Opened) -> Data:
-    """The data asked for, split as the run's own was, in the class order of the model."""
-    from keras_vit.data import align, load
-    from keras_vit.training import Recipe
-
-    recipe = found.run.recipe if found.run else Recipe()
-    settings, own, whole = recipe.data, arguments.data is None, arguments.split == "all"
-    data = load(
-        settings.spec if own else arguments.data,
-        labels=found.task.labels,
-        val_fraction=0 if whole else settings.val_fraction,
-        test_fraction=0 if whole else settings.test_fraction,
-        seed=recipe.seed,
-        skip_bad=arguments.skip_bad or (own and settings.skip_bad),
-    )
-    data = align(data, found.task.class_names)
-    for note in data.notes:
-        print(note)
-    return data
 
 
 def _folder(arguments: argparse.Namespace, found: Opened) -> Path:

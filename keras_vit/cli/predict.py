@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keras_vit.cli.opened import ARGUMENT, Opened, open_model
+from keras_vit.cli.pictures import picture_names, write_picture
 
 if TYPE_CHECKING:
     from keras_vit.data import Examples
@@ -49,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     said = found.task.predictions(
         found.outputs, examples, found.preprocessing, batch_size=arguments.batch_size, progress=not quiet
     )
-    rows, pictures = [], _names(examples.names)
+    rows, pictures = [], picture_names(examples.names)
     for index, (prediction, name) in enumerate(zip(said, examples.names, strict=True)):
         rows.append(found.task.describe(prediction, name, arguments.top))
         if arguments.draw:
@@ -69,26 +70,11 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _names(files: list[str]) -> list[str]:
-    """A picture's name for each image: its own, with a number where two images in different folders share one."""
-    taken: dict[str, int] = {}
-    names = []
-    for file in files:
-        stem = Path(file).stem
-        taken[stem] = taken.get(stem, 0) + 1
-        names.append(f"{stem}.png" if taken[stem] == 1 else f"{stem}_{taken[stem]}.png")
-    return names
-
-
 def _draw(found: Opened, examples: Examples, index: int, prediction: object, path: Path) -> None:
-    from PIL import Image
-
-    from keras_vit.files import atomic
     from keras_vit.tasks.task import original
 
     image = original(examples, index, found.preprocessing.channels)
-    with atomic(path) as temporary:
-        Image.fromarray(found.task.overlay(image, prediction)).save(temporary)
+    write_picture(found.task.overlay(image, prediction), path)
 
 
 def _as_csv(records: list[dict], columns: Sequence[str]) -> str:

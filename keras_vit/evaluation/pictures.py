@@ -28,6 +28,8 @@ MOST_NAMED = 120
 """Confusion matrices of up to this many classes carry a name on every row and column."""
 CELL_INCHES = 1.5
 """Side of an image on a contact sheet."""
+TITLE_LENGTH = 14.7
+"""Characters of a title that an inch of a contact sheet holds."""
 
 
 def confusion_figure(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
@@ -95,6 +97,7 @@ def contact_sheet(
     *,
     columns: int = 6,
     colours: Sequence[str] | None = None,
+    inches: float = CELL_INCHES,
 ) -> Figure:
     """Images side by side with a title above each.
 
@@ -105,6 +108,7 @@ def contact_sheet(
         titles: n texts, each of one or two lines; long lines lose their middle.
         columns: how many images stand in a row, at least 1.
         colours: n colours of the titles, black when not given.
+        inches: side of an image.
 
     Raises:
         InputError: an image of another form, another number of titles or colours than images, or columns below 1.
@@ -125,21 +129,31 @@ def contact_sheet(
     columns = min(columns, len(images))
     rows = math.ceil(len(images) / columns)
     lines = 1 + max(title.count("\n") for title in titles)
-    figure = new_figure(columns * (CELL_INCHES + 0.15), rows * (CELL_INCHES + 0.1 + 0.15 * lines))
-    for place, (image, title, colour) in enumerate(zip(images, titles, colours, strict=True), start=1):
-        axes = figure.add_subplot(rows, columns, place)
-        _show_image(axes, np.asarray(image))
-        text = "\n".join(_shorten(line, 22) for line in title.split("\n"))
+    images = [_checked(np.asarray(image)) for image in images]
+    # A row is as high as its tallest image, which is as high as it is wide at most.
+    tallest = [
+        min(1.0, max(i.shape[0] / i.shape[1] for i in images[r : r + columns])) for r in range(0, len(images), columns)
+    ]
+    figure = new_figure(columns * (inches + 0.15), inches * sum(tallest) + rows * (0.1 + 0.15 * lines))
+    grid = figure.add_gridspec(rows, columns, height_ratios=tallest)
+    for place, (image, title, colour) in enumerate(zip(images, titles, colours, strict=True)):
+        axes = figure.add_subplot(grid[place])
+        _show_image(axes, image, inches)
+        text = "\n".join(_shorten(line, round(TITLE_LENGTH * inches)) for line in title.split("\n"))
         axes.set_title(text, fontsize=8, color=colour, pad=3, parse_math=False)
     return figure
 
 
-def _show_image(axes, image: np.ndarray) -> None:
+def _checked(image: np.ndarray) -> np.ndarray:
     if image.ndim != 3 or image.shape[-1] not in (1, 3) or 0 in image.shape or image.dtype != np.uint8:
         raise InputError(
             f"images must be uint8 of shape (height, width, 1 or 3), not {image.dtype} of shape {image.shape}."
         )
-    enlarged = max(image.shape[:2]) <= CELL_INCHES * DPI
+    return image
+
+
+def _show_image(axes, image: np.ndarray, inches: float) -> None:
+    enlarged = max(image.shape[:2]) <= inches * DPI
     # Grey as RGB: a colour map would round the values.
     rgb = np.broadcast_to(image, (*image.shape[:2], 3))
     axes.imshow(rgb, interpolation="nearest" if enlarged else "antialiased")

@@ -107,6 +107,13 @@ class Classification(Task):
         """`{"file", "top": [{"name", "probability"}, ...]}`, the likeliest class first."""
         return evaluation.predictions_table(prediction[None], self.class_names, [file], top=top)[0]
 
+    def verdict(self, prediction: np.ndarray, examples: Examples | None = None, index: int = 0) -> tuple[str, str]:
+        """The likeliest class, in the colour of right or wrong where the truth is known, see `evaluation.verdicts`."""
+        known = examples is not None and examples.labels[index] >= 0
+        label = examples.labels[index] if known else prediction.argmax()
+        (words,), (colour,) = evaluation.verdicts(prediction[None], np.array([label]), self.class_names)
+        return words, colour if known else "black"
+
     def records(self, row: Mapping) -> list[dict]:
         """One record: `file`, then class and probability of each rank."""
         record = {"file": row["file"]}

@@ -10,6 +10,10 @@ import numpy as np
 from keras_vit.errors import InputError, suggest
 
 
+class NothingFound(InputError):
+    """An image has nothing of the kind that is to be explained in it."""
+
+
 @dataclass(frozen=True)
 class Aim:
     """What of a model's outputs is to be explained: the sum of outputs times weights, one number an image.
@@ -48,6 +52,13 @@ class Explaining:
             places = row == index if (row == index).any() else np.ones(len(row), bool)
             weights[image, places, index] = 1.0 / places.sum()
         return Aim(weights.reshape(outputs.shape), [self.class_names[index] for index in classes])
+
+    def aimed_boxes(self, outputs: np.ndarray, aim: Aim) -> list[np.ndarray]:
+        """The boxes that an aim speaks of, of each image: (k, 4) x0, y0, x1, y1 in pixels of the model's input.
+
+        There are none but for tasks that find boxes.
+        """
+        return [np.zeros((0, 4), np.float32) for _ in aim.names]
 
     def _classes(self, wanted: int | str | Sequence[int | str], images: int) -> list[int]:
         each = [wanted] * images if isinstance(wanted, (int, str, np.integer)) else list(wanted)

@@ -154,6 +154,20 @@ class Task(Shipping, Explaining, ABC):
             top: how many classes to tell, for tasks that rank them.
         """
 
+    def verdict(self, prediction: Any, examples: Examples | None = None, index: int = 0) -> tuple[str, str]:
+        """A prediction in a few words, for a title; of a labelled example what is true stands on a second line.
+
+        Args:
+            prediction: of the image.
+            examples: the labelled ones that the image is of, if any; a class below 0 is not known.
+            index: of the image among them.
+
+        Returns:
+            The words, and their colour.
+        """
+        record = next(iter(self.records(self.describe(prediction, "", 1))), {"": "nothing"})
+        return " ".join(str(value) for key, value in record.items() if key != "file"), "black"
+
     @abstractmethod
     def records(self, row: Mapping) -> list[dict]:
         """A row of `describe` as flat records: those of a CSV and of the table on a terminal."""

@@ -6,7 +6,6 @@ import datetime
 import functools
 import importlib.metadata
 import json
-import os
 import platform
 import subprocess
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ import yaml
 from keras_vit.build import preprocessing_of
 from keras_vit.data import Data
 from keras_vit.errors import InputError
-from keras_vit.files import PARTIAL, write_text
+from keras_vit.files import PARTIAL, check_writable, write_text
 from keras_vit.preprocessing import Preprocessing
 from keras_vit.tasks import Task, make_task
 from keras_vit.training.checkpoints import last_state
@@ -124,9 +123,7 @@ def check_folder(folder: Path, resume: bool, overwrite: bool) -> None:
     if overwrite and folder.exists() and not (folder / RECIPE).is_file():
         raise InputError(f"{folder} is no run folder (it has no {RECIPE}), so it is not overwritten: choose another.")
     # Found out now rather than after an epoch of work.
-    parent = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise InputError(f"{folder} cannot be written: choose a folder that you may write to.")
+    check_writable(folder)
 
 
 def check_same_data(folder: Path, data: Data) -> None:

@@ -25,7 +25,7 @@ from keras_vit.tasks.detection.coco import coco_figures
 from keras_vit.tasks.detection.losses import DetectionLoss
 from keras_vit.tasks.detection.pictures import detection_sheet, draw_detections, truth
 from keras_vit.tasks.detection.suppression import Detections, detect
-from keras_vit.tasks.explaining import Aim
+from keras_vit.tasks.explaining import Aim, NothingFound
 from keras_vit.tasks.shipping import Part
 from keras_vit.tasks.task import Outputs, Task, original, pixels
 
@@ -160,7 +160,8 @@ class Detection(Task):
                 one each. By default the surest.
 
         Raises:
-            InputError: an image has no such detection, or there is no such class.
+            NothingFound: an image has no such detection.
+            InputError: there is no such class.
         """
         each = [wanted] * len(outputs) if wanted is None or isinstance(wanted, (int, str)) else list(wanted)
         if len(each) != len(outputs):
@@ -173,7 +174,7 @@ class Detection(Task):
             else:
                 ranks = np.arange(len(found))[int(one or 0) :]
             if not len(ranks):
-                raise InputError(
+                raise NothingFound(
                     f"Nothing like {one!r} was detected in image {image}: {len(found)} boxes were found, the surest "
                     "being 0; options.score_threshold says what counts."
                 )
@@ -182,6 +183,11 @@ class Detection(Task):
             weights[image, place, 4 + kind] = 1.0
             names.append(f"{self.class_names[kind]} {found.scores[ranks[0]]:.0%}")
         return Aim(weights, names)
+
+    def aimed_boxes(self, outputs: np.ndarray, aim: Aim) -> list[np.ndarray]:
+        """The box that is explained, of each image."""
+        places = aim.weights.any(axis=-1)
+        return [np.asarray(output)[place, :4] for output, place in zip(outputs, places, strict=True)]
 
     def judge(self, predictions: Iterable[Detections], examples: Examples, preprocessing: Preprocessing) -> Assessment:
         """COCO's figures, AP per class, and the images with the most that was missed or invented.
@@ -233,6 +239,19 @@ class Detection(Task):
             for c, score, box in zip(shown.classes, shown.scores, shown.boxes, strict=True)
         ]
         return {"file": file, "objects": objects}
+
+    def verdict(self, prediction: Detections, examples: Examples | None = None, index: int = 0) -> tuple[str, str]:
+        """How many objects of each class were found, those that are sure enough to be shown."""
+        said = self._counts(prediction.above(self.shown_score).classes)
+        said = said or f"nothing surer than {100 * self.shown_score:.0f} %"
+        if examples is None:
+            return said, "black"
+        return f"{said}\ntruth: {self._counts(truth(examples.labels.targets(index)).classes) or 'nothing'}", "black"
+
+    def _counts(self, classes: np.ndarray) -> str:
+        counts = np.bincount(classes, minlength=len(self.class_names))
+        order = [index for index in np.argsort(-counts, kind="stable") if counts[index]]
+        return ", ".join(f"{counts[index]} {self.class_names[index]}" for index in order)
 
     def records(self, row: Mapping) -> list[dict]:
         """A record an object: `file`, `class`, `score` and the box's corners in pixels."""

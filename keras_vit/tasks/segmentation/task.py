@@ -33,6 +33,8 @@ from keras_vit.tasks.task import Outputs, Task, original, pixels, shown
 
 WORST = 8
 """So many of the worst images are drawn."""
+TOLD = 2
+"""So many classes of an image are told in its title."""
 
 
 @dataclass(frozen=True)
@@ -216,6 +218,19 @@ class Segmentation(Task):
         height, width = prediction.shape
         told = {self.class_names[index]: float(shares[index]) for index in order}
         return {"file": file, "height": height, "width": width, "shares": told}
+
+    def verdict(self, prediction: np.ndarray, examples: Examples | None = None, index: int = 0) -> tuple[str, str]:
+        """The classes that cover most of the image."""
+        said = self._covers(prediction)
+        if examples is None:
+            return said, "black"
+        truth = examples.labels.read(index)
+        return f"{said}\ntruth: {self._covers(truth[truth >= 0])}", "black"
+
+    def _covers(self, classes: np.ndarray) -> str:
+        shares = np.bincount(classes.ravel(), minlength=len(self.class_names)) / max(classes.size, 1)
+        order = [index for index in np.argsort(-shares, kind="stable")[:TOLD] if shares[index] > 0]
+        return ", ".join(f"{self.class_names[index]} {100 * shares[index]:.0f} %" for index in order) or "nothing"
 
     def records(self, row: Mapping) -> list[dict]:
         """A record a class that is seen: `file`, `class` and `share` of the pixels."""
