@@ -2,6 +2,16 @@
 
 from keras_vit.explain.attention import Attention, attention
 from keras_vit.explain.distance import attention_distance, distance_figure
-from keras_vit.explain.replay import Replay, replay_of
+from keras_vit.explain.examples import look_at
+from keras_vit.explain.replay import Replay, can_be_looked_into, replay_of
 
-__all__ = ["Attention", "Replay", "attention", "attention_distance", "distance_figure", "replay_of"]
+__all__ = [
+    "Attention",
+    "Replay",
+    "attention",
+    "attention_distance",
+    "can_be_looked_into",
+    "distance_figure",
+    "look_at",
+    "replay_of",
+]
