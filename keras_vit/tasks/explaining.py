@@ -71,7 +71,7 @@ class Explaining:
         return Aim(weights.reshape(outputs.shape), [self.class_names[index] for index in classes])
 
     def kind(self, examples: Examples, index: int) -> str:
-        """What a labelled example is in a word, its class or that of most of it: what pictures of many are sorted by."""
+        """What a labelled example is in a word, its class or that of most of it, to sort many of them by."""
         return ""
 
     def present(self, image: np.ndarray, prediction: Any, examples: Examples, index: int, side: int) -> Presented:

@@ -87,9 +87,8 @@ class ShowLooks(keras.callbacks.Callback):
     def _write_distances(self) -> None:
         replay = replay_of(self.looked_into)
         # One by one: all their scores together can take gigabytes.
-        seen = [attention(self.looked_into, image[None]) for image in self.images]
-        distances = np.mean([attention_distance(each, replay.patch_size) for each in seen], axis=0)
-        figure = distance_figure(distances, seen[0].layers, replay.grid, replay.patch_size)
+        each = [attention_distance(attention(self.looked_into, i[None]), replay.patch_size) for i in self.images]
+        figure = distance_figure(np.mean(each, axis=0), range(len(replay.blocks)), replay.grid, replay.patch_size)
         tf.summary.image("attention distance", to_array(figure)[None])
 
     def _write(self, name: str, found: np.ndarray, draw) -> None:

@@ -38,6 +38,7 @@ def write_embedding(folder: Path, model: keras.Model, examples: Examples, task: 
     # Here and not above: only training needs it.
     from google.protobuf import text_format
     from tensorboard.plugins import projector
+    from tensorboard.plugins.projector.metadata import PROJECTOR_FILENAME
 
     chosen = examples.subset(np.unique(np.linspace(0, len(examples) - 1, min(most, len(examples))).astype(int)))
     features = Embedder(model).embed(chosen, batch_size=BATCH, progress=False)
@@ -51,7 +52,7 @@ def write_embedding(folder: Path, model: keras.Model, examples: Examples, task: 
     entry.tensor_shape.extend(features.shape)
     entry.sprite.image_path = SPRITE
     entry.sprite.single_image_dim.extend([SIDE, SIDE])
-    write_text(folder / projector.metadata.PROJECTOR_FILENAME, text_format.MessageToString(config))
+    write_text(folder / PROJECTOR_FILENAME, text_format.MessageToString(config))
 
 
 def _cell(value: str) -> str:

@@ -20,8 +20,8 @@ from keras_vit.training.devices import make_strategy, resolve_precision
 from keras_vit.training.faults import explained
 from keras_vit.training.fit import learn
 from keras_vit.training.keep import KeepState
-from keras_vit.training.recipe import Recipe
 from keras_vit.training.projector import write_embedding
+from keras_vit.training.recipe import Recipe
 from keras_vit.training.report import SPLITS, write_page
 from keras_vit.training.run import (
     EVALUATION,
