@@ -58,14 +58,6 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _looks(run: Run, examples: Examples, judged: Assessment, folder: Path, split: str) -> list[Path]:
-    """Writes the worst and the best examples of a run with what it looked at in them; where."""
-    from keras_vit.explain import look_at
-
-    looks = look_at(run.model, examples, run.task, judged.order, count=run.recipe.log.examples)
-    return looks.save(folder, split) if looks else []
-
-
 def _data(arguments: argparse.Namespace, found: Opened) -> Data:
     """The data asked for, split as the run's own was, in the class order of the model."""
     from keras_vit.data import align, load
@@ -120,3 +112,11 @@ def _report(judged: Assessment, split: str, folder: Path, run: Run | None, looks
     print(json.dumps({split: judged.figures}))
     for path in paths:
         print(path)
+
+
+def _looks(run: Run, examples: Examples, judged: Assessment, folder: Path, split: str) -> list[Path]:
+    """Writes the worst and the best examples of a run with what it looked at in them; where."""
+    from keras_vit.explain import look_at
+
+    looks = look_at(run.model, examples, run.task, judged.order, count=run.recipe.log.examples)
+    return looks.save(folder, split) if looks else []

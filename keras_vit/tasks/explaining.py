@@ -50,6 +50,22 @@ class Explaining:
     What is here suits every task whose outputs are logits of classes along the last axis, of images or of their places.
     """
 
+    def kind(self, examples: Examples, index: int) -> str:
+        """What a labelled example is in a word, its class or that of most of it, to sort many of them by."""
+        return ""
+
+    def present(self, image: np.ndarray, prediction: Any, examples: Examples, index: int, side: int) -> Presented:
+        """A judged example for a person to look at. Of tasks whose `judge` ranks the examples.
+
+        Args:
+            image: the original, (H, W, channels) uint8.
+            prediction: of the image.
+            examples: with its truth.
+            index: of the image among them.
+            side: pixels of the longer side of each picture.
+        """
+        raise NotImplementedError(f"{type(self).__name__} ranks its examples, and cannot present them.")
+
     def aim(self, outputs: np.ndarray, wanted: int | str | Sequence[int | str] | None = None) -> Aim:
         """The logit of a class: of the image, or its mean over the places that are taken for this class.
 
@@ -69,22 +85,6 @@ class Explaining:
             places = row == index if (row == index).any() else np.ones(len(row), bool)
             weights[image, places, index] = 1.0 / places.sum()
         return Aim(weights.reshape(outputs.shape), [self.class_names[index] for index in classes])
-
-    def kind(self, examples: Examples, index: int) -> str:
-        """What a labelled example is in a word, its class or that of most of it, to sort many of them by."""
-        return ""
-
-    def present(self, image: np.ndarray, prediction: Any, examples: Examples, index: int, side: int) -> Presented:
-        """A judged example for a person to look at. Of tasks whose `judge` ranks the examples.
-
-        Args:
-            image: the original, (H, W, channels) uint8.
-            prediction: of the image.
-            examples: with its truth.
-            index: of the image among them.
-            side: pixels of the longer side of each picture.
-        """
-        raise NotImplementedError(f"{type(self).__name__} ranks its examples, and cannot present them.")
 
     def _classes(self, wanted: int | str | Sequence[int | str], images: int) -> list[int]:
         each = [wanted] * images if isinstance(wanted, (int, str, np.integer)) else list(wanted)
