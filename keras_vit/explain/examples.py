@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -11,10 +12,11 @@ import numpy as np
 from keras_vit.build import preprocessing_of
 from keras_vit.data import Examples, image_dataset
 from keras_vit.evaluation import RIGHT, WRONG, Look, Looks, sized, strip
+from keras_vit.explain.asked import answers
 from keras_vit.explain.overlay import overlay
 from keras_vit.explain.replay import can_be_looked_into, replay_of
 from keras_vit.explain.saliency import saliency
-from keras_vit.tasks import Task, outputs_of
+from keras_vit.tasks import Task
 from keras_vit.tasks.task import original
 
 SIDE = 320
@@ -46,7 +48,7 @@ def look_at(
         return None
     worst, best = list(order[:count]), list(order[count:][::-1][:count])
     chosen = examples.subset([*worst, *best])
-    record, outputs = preprocessing_of(model), outputs_of(model)
+    record, outputs = preprocessing_of(model), partial(answers, model)
     (views,) = image_dataset(chosen, record, batch_size=len(chosen)).as_numpy_iterator()
     # Twice the same batch: a box that is found only just is found again.
     said = list(task.predictions(outputs, chosen, record, batch_size=len(chosen), progress=False))

@@ -10,7 +10,6 @@ import keras
 import numpy as np
 from PIL import Image
 
-from keras_vit.build import preprocessing_of
 from keras_vit.data import Examples, image_dataset
 from keras_vit.evaluation import sized, tiled
 from keras_vit.files import write_bytes, write_text
@@ -41,15 +40,18 @@ def write_embedding(folder: Path, model: keras.Model, examples: Examples, task: 
     from tensorboard.plugins.projector.metadata import PROJECTOR_FILENAME
 
     chosen = examples.subset(np.unique(np.linspace(0, len(examples) - 1, min(most, len(examples))).astype(int)))
-    features = Embedder(model).embed(chosen, batch_size=BATCH, progress=False)
+    embedder, features, thumbnails = Embedder(model), [], []
+    for views in image_dataset(chosen, embedder.preprocessing, batch_size=BATCH).as_numpy_iterator():
+        features += list(embedder(views))
+        thumbnails += [_thumbnail(view) for view in pixels(views)]
     write_text(folder / FEATURES, "".join("\t".join(f"{value:.5g}" for value in row) + "\n" for row in features))
     rows = [("class", "file"), *((task.kind(chosen, i), chosen.names[i]) for i in range(len(chosen)))]
     write_text(folder / METADATA, "".join("\t".join(map(_cell, row)) + "\n" for row in rows))
-    write_bytes(folder / SPRITE, _sprite(chosen, model))
+    write_bytes(folder / SPRITE, _sprite(thumbnails))
     config = projector.ProjectorConfig()
     entry = config.embeddings.add()
     entry.tensor_name, entry.tensor_path, entry.metadata_path = "features of validation images", FEATURES, METADATA
-    entry.tensor_shape.extend(features.shape)
+    entry.tensor_shape.extend(np.shape(features))
     entry.sprite.image_path = SPRITE
     entry.sprite.single_image_dim.extend([SIDE, SIDE])
     write_text(folder / PROJECTOR_FILENAME, text_format.MessageToString(config))
@@ -60,15 +62,12 @@ def _cell(value: str) -> str:
     return " ".join(value.split())
 
 
-def _sprite(examples: Examples, model: keras.Model) -> bytes:
+def _sprite(thumbnails: list[np.ndarray]) -> bytes:
     """All thumbnails in one square PNG, row by row, as the projector cuts them."""
-    thumbnails = []
-    for views in image_dataset(examples, preprocessing_of(model), batch_size=BATCH).as_numpy_iterator():
-        thumbnails += [_thumbnail(view) for view in pixels(views)]
     side = math.ceil(math.sqrt(len(thumbnails)))
-    thumbnails += [np.full((SIDE, SIDE, 3), 255, np.uint8)] * (side**2 - len(thumbnails))
+    blank = [np.full((SIDE, SIDE, 3), 255, np.uint8)] * (side**2 - len(thumbnails))
     buffer = io.BytesIO()
-    Image.fromarray(tiled(thumbnails, side, gap=0)).save(buffer, "PNG")
+    Image.fromarray(tiled([*thumbnails, *blank], side, gap=0)).save(buffer, "PNG")
     return buffer.getvalue()
 
 
