@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras_vit.data import Examples, image_dataset
 from keras_vit.evaluation import sized, tiled, to_array
 from keras_vit.explain import attention, attention_distance, components, distance_figure, replay_of, saliency
+from keras_vit.explain.asked import batch_size
 from keras_vit.explain.overlay import mosaic, overlay
 from keras_vit.preprocessing import Preprocessing
 from keras_vit.tasks.task import pixels
@@ -86,9 +87,11 @@ class ShowLooks(keras.callbacks.Callback):
 
     def _write_distances(self) -> None:
         replay = replay_of(self.looked_into)
-        # One by one: all their scores together can take gigabytes.
-        each = [attention_distance(attention(self.looked_into, i[None]), replay.patch_size) for i in self.images]
-        figure = distance_figure(np.mean(each, axis=0), range(len(replay.blocks)), replay.grid, replay.patch_size)
+        # A few at a time: all their scores together can take gigabytes.
+        count, step, sums = len(self.images), batch_size(replay), 0.0
+        for some in (self.images[start : start + step] for start in range(0, count, step)):
+            sums = sums + len(some) * attention_distance(attention(self.looked_into, some), replay.patch_size)
+        figure = distance_figure(sums / count, range(len(replay.blocks)), replay.grid, replay.patch_size)
         tf.summary.image("attention distance", to_array(figure)[None])
 
     def _write(self, name: str, found: np.ndarray, draw) -> None:
