@@ -104,7 +104,7 @@ def write_report(
         "Exported files": table(artifacts or [], ARTIFACT_COLUMNS),
         "Training": _curves(history or {}),
         "Worst examples": _looks(looks.worst, looks.method) if looks else "",
-        "Best examples": _looks(looks.best, looks.method) if looks else "",
+        "Best examples": _looks(looks.best) if looks else "",
         "Pictures": "\n".join(_captioned(caption, png) for caption, png in pictures.items()),
         "Classes": table([_without_hollow_figures(row) for row in per_class or []], CLASS_COLUMNS),
         "Recipe": f"<pre>{text(recipe_yaml)}</pre>" if recipe_yaml else "",
@@ -130,10 +130,11 @@ def _captioned(caption: str, png: bytes) -> str:
     return f"<figure><figcaption>{text(caption)}</figcaption>{picture(caption, png, least_share=0.73)}</figure>"
 
 
-def _looks(looks: Sequence[Look], method: str) -> str:
+def _looks(looks: Sequence[Look], method: str = "") -> str:
     """A small figure an example; what is said of it is text, which pictures would shrink on a narrow screen."""
     figures = "\n".join(f'<figure class="look">{_said(look)}{_panels(look)}</figure>' for look in looks)
-    return f'<p>{text(method)}</p>\n<div class="looks">\n{figures}\n</div>' if figures else ""
+    words = f"<p>{text(method)}</p>\n" if method else ""
+    return f'{words}<div class="looks">\n{figures}\n</div>' if figures else ""
 
 
 def _said(look: Look) -> str:

@@ -185,12 +185,13 @@ class Segmentation(Task):
     def present(
         self, image: np.ndarray, prediction: np.ndarray, examples: Examples, index: int, side: int
     ) -> Presented:
-        """Prediction and truth; what speaks for the class of which most pixels were missed or invented, or which most
-        pixels are where all are right."""
+        """Prediction and truth; what speaks for the class that fits its truth worst (of two alike the smaller one)
+        among those that take a hundredth of the image."""
         truth = examples.labels.read(index)
         counts = count_pixels(truth, prediction, len(self.class_names))
-        wrong = counts - np.diag(np.diag(counts))
-        asked = int((wrong.sum(0) + wrong.sum(1)).argmax() if wrong.any() else np.diag(counts).argmax())
+        overlap, union = intersection_over_union(counts), counts.sum(0) + counts.sum(1) - np.diag(counts)
+        matter = np.flatnonzero(union >= max(1, counts.sum() / 100))
+        asked = min(map(int, matter), key=lambda c: (overlap[c], union[c]), default=int(prediction.flat[0]))
         photo = evaluation.sized(image, side)
         # Classes have no values in between: each pixel of the picture takes that of the place it shows.
         rows, columns = (
