@@ -38,9 +38,7 @@ def test_order_and_words_of_a_classifier(run, split):
         assert image.size == (len(look.panels) * 326 - 6, 320)
         left, right = np.asarray(image)[:, :320].astype(int), np.asarray(image)[:, 326:646].astype(int)
         assert np.abs(left - right).mean() > 3
-        np.testing.assert_allclose(
-            left[::20, ::20], split.images[index].repeat(20, 0).repeat(20, 1)[::20, ::20], atol=60
-        )
+        assert np.abs(left[10::20, 10::20] - split.images[index]).mean() < 12  # a JPEG
 
 
 def test_a_mistake_shows_what_speaks_for_the_truth_too(run, split):
