@@ -83,6 +83,8 @@ def tiny(blobs) -> Callable[..., dict]:
             "model": {"name": "vit_mu4", "image_size": 16, "init": "xavier", "crop": 1.0},
             "augment": {"crop_scale": [1.0, 1.0], "flip": False},
             "train": {"epochs": 2, "batch_size": 16, "learning_rate": 3e-3, "warmup_epochs": 1},
+            # Of a run that takes seconds, looking into the model would take most of them.
+            "log": {"looks": 0, "embedding": 0, "examples": 0},
             "out": str(out),
         }
         for path, value in changes.items():
@@ -127,8 +129,9 @@ def shapes(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def run(tiny, tmp_path_factory):
-    """A finished run on `blobs`; do not change it."""
+    """A finished run on `blobs`, with all that it can be asked to leave behind; do not change it."""
     # Here and not above: training needs TensorFlow, and the tests of layers and models run on other backends too.
     from keras_vit.training import Recipe, train
 
-    return train(Recipe.from_dict(tiny(tmp_path_factory.mktemp("runs") / "run", **{"train.epochs": 6})), progress=False)
+    changes = {"train.epochs": 6, "log": {"looks": 2, "embedding": 20, "examples": 4}}
+    return train(Recipe.from_dict(tiny(tmp_path_factory.mktemp("runs") / "run", **changes)), progress=False)

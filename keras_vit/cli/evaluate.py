@@ -11,6 +11,7 @@ from keras_vit.cli.opened import ARGUMENT, Opened, load_data, open_model, split_
 from keras_vit.errors import InputError
 
 if TYPE_CHECKING:
+    from keras_vit.data import Examples
     from keras_vit.evaluation import Assessment
     from keras_vit.training.run import Run
 
@@ -51,7 +52,9 @@ def run(arguments: argparse.Namespace) -> int:
         found.outputs, examples, found.preprocessing, found.task, batch_size=arguments.batch_size, progress=True
     )
     own = not (found.file or arguments.data or arguments.out)
-    _report(judged, arguments.split, _folder(arguments, found), found.run if own else None)
+    folder = _folder(arguments, found)
+    paths = _looks(found.run, examples, judged, folder, arguments.split) if own else []
+    _report(judged, arguments.split, folder, found.run if own else None, paths)
     return 0
 
 
@@ -69,14 +72,14 @@ def _folder(arguments: argparse.Namespace, found: Opened) -> Path:
     return folder
 
 
-def _report(judged: Assessment, split: str, folder: Path, run: Run | None) -> None:
+def _report(judged: Assessment, split: str, folder: Path, run: Run | None, looks: list[Path]) -> None:
     """Writes pictures and figures, the latter into the run's own where they belong to it, and prints them."""
     from keras_vit.cli.tables import print_per_class
     from keras_vit.files import write_text
     from keras_vit.training.report import write_page
     from keras_vit.training.run import METRICS
 
-    paths = judged.save(folder, split)
+    paths = [*judged.save(folder, split), *looks]
     if run:
         run.metrics[split] = judged.figures
         write_text(run.folder / METRICS, json.dumps(run.metrics, indent=1))
@@ -88,3 +91,11 @@ def _report(judged: Assessment, split: str, folder: Path, run: Run | None) -> No
     print(json.dumps({split: judged.figures}))
     for path in paths:
         print(path)
+
+
+def _looks(run: Run, examples: Examples, judged: Assessment, folder: Path, split: str) -> list[Path]:
+    """Writes the worst and the best examples of a run with what it looked at in them; where."""
+    from keras_vit.explain import look_at
+
+    looks = look_at(run.model, examples, run.task, judged.order, count=run.recipe.log.examples)
+    return looks.save(folder, split) if looks else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +18,13 @@ class Assessment:
         figures: name -> value; shares as fractions, counts as whole numbers.
         per_class: a row a class, its `name` first.
         pictures: name -> PNG, such as `confusion` and `mistakes`.
+        order: indices of the examples from the worst to the best; None where the task does not rank them.
     """
 
     figures: dict[str, float | int | None]
     per_class: list[dict]
     pictures: dict[str, bytes]
+    order: Sequence[int] | None = None
 
     def save(self, folder: Path, split: str) -> list[Path]:
         """Writes the pictures and `per_class.json` as `<split>_*`, and says where."""

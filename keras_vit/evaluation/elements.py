@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import base64
 import html
+import io
 import struct
 from collections.abc import Callable, Mapping, Sequence
+
+from PIL import Image
 
 from keras_vit.evaluation.template import PAGE
 
@@ -114,8 +117,24 @@ def picture(words: str, png: bytes, *, least_share: float) -> str:
     if png[:8] != b"\x89PNG\r\n\x1a\n":
         raise ValueError(f"the picture {words!r} is not the bytes of a PNG file.")
     width, height = struct.unpack(">II", png[16:24])
-    data = base64.b64encode(png).decode("ascii")
+    image = _embedded(words, png, "png", (width, height), f"min-width:{round(width * least_share)}px")
+    return f'<div class="picture" tabindex="0">{image}</div>'
+
+
+def photo(words: str, jpeg: bytes) -> str:
+    """An embedded photo as wide as its place.
+
+    Args:
+        words: for those who cannot see it.
+        jpeg: bytes of a JPEG file.
+    """
+    with Image.open(io.BytesIO(jpeg), formats=["JPEG"]) as image:
+        return _embedded(words, jpeg, "jpeg", image.size, "width:100%")
+
+
+def _embedded(words: str, file: bytes, kind: str, size: tuple[int, int], style: str) -> str:
+    data = base64.b64encode(file).decode("ascii")
     return (
-        f'<div class="picture" tabindex="0"><img src="data:image/png;base64,{data}" alt="{text(words)}" '
-        f'width="{width}" height="{height}" style="min-width:{round(width * least_share)}px"></div>'
+        f'<img src="data:image/{kind};base64,{data}" alt="{text(words)}" width="{size[0]}" height="{size[1]}" '
+        f'style="{style}">'
     )

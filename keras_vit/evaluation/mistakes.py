@@ -40,6 +40,25 @@ def worst_mistakes(logits: np.ndarray, labels: np.ndarray, count: int = 24) -> n
     return wrong[np.lexsort((wrong, truth, -confidence))][:count]
 
 
+def from_worst(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """All images, those first whose truth the model gave the least probability; of equal ones the earlier first.
+
+    Args:
+        logits: (n, C) float.
+        labels: (n,) int, 0..C-1.
+
+    Returns:
+        Indices into the images, (n,) int.
+
+    Raises:
+        InputError: shapes or labels that do not fit together.
+        ValueError: logits that are NaN or infinite.
+    """
+    logits = check_logits(logits)
+    labels = check_labels(labels, logits)
+    return np.argsort(log_softmax(logits)[np.arange(len(labels)), labels], kind="stable")
+
+
 def verdicts(logits: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> tuple[list[str], list[str]]:
     """Titles and colours of predicted images, for `contact_sheet`.
 

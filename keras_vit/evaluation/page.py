@@ -5,7 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 
-from keras_vit.evaluation.elements import assemble, facts, number, passed, percent, picture, scaled, table, text
+from keras_vit.evaluation.elements import (
+    assemble,
+    facts,
+    number,
+    passed,
+    percent,
+    photo,
+    picture,
+    scaled,
+    table,
+    text,
+)
+from keras_vit.evaluation.looks import Look, Looks
 from keras_vit.evaluation.pictures import curves_figure, metric_panels, to_png
 from keras_vit.files import write_bytes
 
@@ -61,6 +73,7 @@ def write_report(
     history: Mapping[str, Sequence[float]] | None = None,
     figures: Mapping[str, Mapping[str, float]],
     per_class: Sequence[Mapping] | None = None,
+    looks: Looks | None = None,
     pictures: Mapping[str, bytes],
     artifacts: Sequence[Mapping] | None = None,
     recipe_yaml: str,
@@ -76,6 +89,7 @@ def write_report(
         history: values an epoch, by the names that `fit` uses.
         figures: split -> figures, fractions as in `metrics.json`.
         per_class: the rows that `keras_vit.evaluation.per_class` gives.
+        looks: the worst and the best examples, and what the model looked at in them.
         pictures: caption -> bytes of a PNG file; the caption is the text for those who cannot see it, too.
         artifacts: the rows of `export/report.json`.
         recipe_yaml: the recipe of the run.
@@ -89,6 +103,8 @@ def write_report(
         "Figures": table([{"split": split, **row} for split, row in figures.items()], FIGURE_COLUMNS),
         "Exported files": table(artifacts or [], ARTIFACT_COLUMNS),
         "Training": _curves(history or {}),
+        "Worst examples": _looks(looks.worst, looks.method) if looks else "",
+        "Best examples": _looks(looks.best) if looks else "",
         "Pictures": "\n".join(_captioned(caption, png) for caption, png in pictures.items()),
         "Classes": table([_without_hollow_figures(row) for row in per_class or []], CLASS_COLUMNS),
         "Recipe": f"<pre>{text(recipe_yaml)}</pre>" if recipe_yaml else "",
@@ -112,3 +128,26 @@ def _curves(history: Mapping[str, Sequence[float]]) -> str:
 
 def _captioned(caption: str, png: bytes) -> str:
     return f"<figure><figcaption>{text(caption)}</figcaption>{picture(caption, png, least_share=0.73)}</figure>"
+
+
+def _looks(looks: Sequence[Look], method: str = "") -> str:
+    """A small figure an example; what is said of it is text, which pictures would shrink on a narrow screen."""
+    figures = "\n".join(f'<figure class="look">{_said(look)}{_panels(look)}</figure>' for look in looks)
+    words = f"<p>{text(method)}</p>\n" if method else ""
+    return f'{words}<div class="looks">\n{figures}\n</div>' if figures else ""
+
+
+def _said(look: Look) -> str:
+    kind = {True: ' class="good"', False: ' class="bad"', None: ""}[look.right]
+    said, *further = map(text, (*look.words, look.name))
+    return f"<figcaption><b{kind}>{said}</b><br>{'<br>'.join(further)}</figcaption>"
+
+
+def _panels(look: Look) -> str:
+    words = "".join(f"<span>{text(panel)}</span>" for panel in look.panels)
+    shown = f"{look.name}: {'; '.join(look.words)}. From left to right: {', '.join(look.panels)}."
+    keys = "".join(
+        f'<span><i style="background:{text(colour)}"></i>{text(c)}</span>' for c, colour in look.legend.items()
+    )
+    legend = f'<div class="legend">{keys}</div>' if keys else ""
+    return f'<div class="panels">{words}</div>{photo(shown, look.picture)}{legend}'

@@ -47,7 +47,18 @@ tbody th { font-weight: 600; }
 .bad { color: var(--bad); font-weight: 600; }
 .curves { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(320px, 100%), 1fr)); gap: 12px; }
 .curves figure { margin: 0; }
+.looks { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(440px, 100%), 1fr)); gap: 1.4rem 1.2rem; }
+.looks > * { min-width: 0; }
+.look img { display: block; height: auto; }
+.panels { display: grid; grid-auto-flow: column; grid-auto-columns: minmax(0, 1fr); gap: 6px; font-size: .85rem; }
+.legend { display: flex; flex-wrap: wrap; gap: .1rem .9rem; font-size: .85rem; margin-top: .3rem; }
+.legend i { display: inline-block; width: .8em; height: .8em; margin-right: .35em; border-radius: 2px; }
+.panels span { overflow-wrap: anywhere; align-self: end; }
 figure { margin: 0 0 1.4rem; }
+figure.look { margin: 0; }
+.look b { color: var(--text); }
+.look b.good { color: var(--good); }
+.look b.bad { color: var(--bad); }
 figcaption { color: var(--faint); margin-bottom: .4rem; overflow-wrap: anywhere; }
 .picture { overflow-x: auto; background: #ffffff; border: 1px solid var(--line); border-radius: 8px; }
 .picture img { display: block; height: auto; max-width: 100%; margin: 0 auto; }

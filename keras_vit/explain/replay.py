@@ -48,11 +48,10 @@ class Replay:
     """
 
     def __init__(self, model: keras.Model):
-        named = {layer.name: layer for layer in model.layers} if isinstance(model, keras.Model) else {}
-        embedding = named.get("patch_embedding")
-        if not isinstance(embedding, PatchEmbedding):
+        if not can_be_looked_into(model):
             given = repr(getattr(model, "name", model))
             raise InputError(f"Only models made by keras_vit.build can be looked into, and {given:.80} is none.")
+        embedding = model.get_layer("patch_embedding")
         self.blocks = [layer for layer in model.layers if isinstance(layer, EncoderBlock)]
         self.image_shape = tuple(model.input.shape[1:])
         self.dtype = model.input.dtype
@@ -135,6 +134,12 @@ class Replay:
             leaving += list(given)[: len(keras.tree.flatten(block.output))] if block.merged else [given]
         origins.append(carried[2] if len(carried) == 3 else None)
         return Played(entering, leaving, shares, origins)
+
+
+def can_be_looked_into(model) -> bool:
+    """Whether this is a model of this package, of which there is a replay."""
+    layers = model.layers if isinstance(model, keras.Model) else ()
+    return any(layer.name == "patch_embedding" and isinstance(layer, PatchEmbedding) for layer in layers)
 
 
 _REPLAYS: weakref.WeakKeyDictionary[keras.Model, Replay] = weakref.WeakKeyDictionary()

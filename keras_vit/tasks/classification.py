@@ -15,6 +15,7 @@ from keras_vit.data.kinds import CLASSES, LabelKind
 from keras_vit.errors import InputError
 from keras_vit.evaluation.assessment import Assessment
 from keras_vit.preprocessing import Preprocessing
+from keras_vit.tasks.explaining import Presented
 from keras_vit.tasks.shipping import SMALLEST
 from keras_vit.tasks.task import Task, pixels
 
@@ -86,7 +87,20 @@ class Classification(Task):
             (views,) = image_dataset(examples.subset(worst), preprocessing, batch_size=len(worst))
             sheet = evaluation.contact_sheet(pixels(views), titles, columns=6, colours=colours)
             pictures["mistakes"] = evaluation.to_png(sheet)
-        return Assessment(figures, evaluation.per_class(logits, labels, names), pictures)
+        order = evaluation.from_worst(logits, labels)
+        return Assessment(figures, evaluation.per_class(logits, labels, names), pictures, order)
+
+    def kind(self, examples: Examples, index: int) -> str:
+        """Its class."""
+        return self.class_names[examples.labels[index]]
+
+    def present(
+        self, image: np.ndarray, prediction: np.ndarray, examples: Examples, index: int, side: int
+    ) -> Presented:
+        """The photo; what speaks for the class that it was taken for, and of a mistake for the true one."""
+        classes = dict.fromkeys((int(prediction.argmax()), int(examples.labels[index])))
+        asked = {f"for {self.class_names[c]}": c for c in classes}
+        return Presented({"photo": evaluation.sized(image, side)}, asked)
 
     def draw(self, images: np.ndarray, outputs: np.ndarray, targets: np.ndarray, columns: int = 6):
         """What was predicted stands above each image, and the truth where it differs."""

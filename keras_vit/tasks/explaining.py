@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keras_vit.errors import InputError, suggest
+
+if TYPE_CHECKING:
+    from keras_vit.data import Examples
 
 
 class NothingFound(InputError):
@@ -27,11 +31,44 @@ class Aim:
     names: list[str]
 
 
+@dataclass(frozen=True)
+class Presented:
+    """One judged example as a person is shown it, and what to ask the model about it.
+
+    Attributes:
+        pictures: in few words what it is -> uint8 (h, w, 3), all of one size: the photo, or what is drawn over it.
+        asked: in few words -> what `Task.aim` takes: of which answer the picture of what the model looked at is.
+        score: how good the answer is, in words, where its title does not tell.
+        legend: class name -> `#rrggbb` that it is drawn in.
+    """
+
+    pictures: Mapping[str, np.ndarray]
+    asked: Mapping[str, int | str]
+    score: str = ""
+    legend: Mapping[str, str] = field(default_factory=dict)
+
+
 class Explaining:
     """The part of `Task` that explanations work through.
 
     What is here suits every task whose outputs are logits of classes along the last axis, of images or of their places.
     """
+
+    def kind(self, examples: Examples, index: int) -> str:
+        """What a labelled example is in a word, its class or that of most of it, to sort many of them by."""
+        return ""
+
+    def present(self, image: np.ndarray, prediction: Any, examples: Examples, index: int, side: int) -> Presented:
+        """A judged example for a person to look at. Of tasks whose `judge` ranks the examples.
+
+        Args:
+            image: the original, (H, W, channels) uint8.
+            prediction: of the image.
+            examples: with its truth.
+            index: of the image among them.
+            side: pixels of the longer side of each picture.
+        """
+        raise NotImplementedError(f"{type(self).__name__} ranks its examples, and cannot present them.")
 
     def aim(self, outputs: np.ndarray, wanted: int | str | Sequence[int | str] | None = None) -> Aim:
         """The logit of a class: of the image, or its mean over the places that are taken for this class.

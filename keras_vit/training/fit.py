@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from keras_vit.build import preprocessing_of
 from keras_vit.data import Arrivals, Data, Decoded, batch_indices, decode_all, eval_dataset, train_dataset
+from keras_vit.explain import can_be_looked_into
 from keras_vit.tasks import Task
 from keras_vit.training.average import ValidateAverage
 from keras_vit.training.devices import resolve_precision
@@ -20,6 +21,7 @@ from keras_vit.training.figures import AddFigures
 from keras_vit.training.flops import forward_graph, peak_of_all, training_multiply_adds
 from keras_vit.training.flow import Flow
 from keras_vit.training.keep import KeepState
+from keras_vit.training.looking import ShowLooks, epochs_to_look_after
 from keras_vit.training.optimizers import make_schedule
 from keras_vit.training.pace import Pace
 from keras_vit.training.progress import ShowProgress
@@ -100,6 +102,9 @@ def _fit_on(recipe, folder, model, steps, data, task, keep, signals, decoded, fu
             ShowPictures(logs, task, dataset, data.val, record),
             ShowWeights(logs, graph),
         ]
+        if recipe.log.looks and can_be_looked_into(keep.plain):
+            after = epochs_to_look_after(recipe.train.epochs, recipe.log.looks)
+            callbacks.append(ShowLooks(logs, keep.plain, data.val, record, after))
         if recipe.log.every:
             callbacks.append(ShowSteps(logs, recipe.log.every, steps))
     callbacks += [keep, *further]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from keras_vit.evaluation import write_report
+from keras_vit.evaluation import load_looks, write_report
 from keras_vit.training.pace import PACE
 from keras_vit.training.run import EVALUATION, EXPORT, LABELS, PAGE, RECIPE, load_run
 
@@ -49,6 +49,7 @@ def write_page(folder: Path) -> None:
         history={name: values for name, values in run.history.items() if name not in PACE},
         figures=run.metrics,
         per_class=rows,
+        looks=load_looks(details, split) if split and run.recipe.log.examples else None,
         pictures=pictures,
         artifacts=artifacts and [{key: row[key] for key in SUMMARY if key in row} for row in artifacts],
         recipe_yaml=(folder / RECIPE).read_text(encoding="utf-8"),

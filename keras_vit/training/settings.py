@@ -185,21 +185,29 @@ class TrainSettings:
 
 @dataclass
 class LogSettings:
-    """What TensorBoard is given beyond the figures of each epoch.
+    """What TensorBoard and the report are given beyond the figures of each epoch.
 
     Attributes:
+        looks: how many epochs are followed by pictures of what the model looks at in some validation images: spread
+            evenly over the run, the first and the last among them; 0 none.
+        embedding: validation images whose features TensorBoard's projector shows in the end, at most; 0 none.
+        examples: so many of the worst and of the best examples the report shows, with what the model looked at; 0 none.
         every: steps from one entry of loss and figures to the next inside an epoch; 0 has them once an epoch.
         histograms: of every weight after each epoch; they take disk and time.
         profile: [first, last] step, counted from the start of the process, of which a profiler trace is taken; shown by
             TensorBoard where the package `xprof` is installed.
     """
 
+    looks: int = 5
+    embedding: int = 500
+    examples: int = 6
     every: int = 0
     histograms: bool = False
     profile: list[int] | None = None
 
     def __post_init__(self):
-        if self.every < 0:
-            raise InputError(f"log.every is at least 0, not {self.every}.")
+        for name in ("looks", "embedding", "examples", "every"):
+            if getattr(self, name) < 0:
+                raise InputError(f"log.{name} is at least 0, not {getattr(self, name)}.")
         if self.profile is not None and (len(self.profile) != 2 or not 1 <= self.profile[0] <= self.profile[1]):
             raise InputError(f"log.profile is the first and the last step, such as [10, 20], not {self.profile}.")

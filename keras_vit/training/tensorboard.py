@@ -19,6 +19,8 @@ from keras_vit.training.recipe import Recipe
 
 PICTURES = 12
 """Images in a grid."""
+OUTCOME = "outcome"
+"""Folder, in that of the logs, of what came of the run."""
 
 
 class ShowPictures(keras.callbacks.Callback):
@@ -154,7 +156,7 @@ def write_outcome(
     """
     from tensorboard.plugins.hparams import api as hparams
 
-    with tf.summary.create_file_writer(str(log_dir / "outcome")).as_default():
+    with tf.summary.create_file_writer(str(log_dir / OUTCOME)).as_default():
         for name, png in pictures.items():
             tf.summary.image(name, tf.io.decode_png(png)[None], step=epoch)
         hparams.hparams(dict(_flat(recipe.to_dict())))

@@ -13,14 +13,16 @@ import keras
 from keras_vit.backend import require_tensorflow
 from keras_vit.data import Data
 from keras_vit.errors import InputError, suggest
+from keras_vit.explain import can_be_looked_into, look_at
 from keras_vit.tasks import TASKS, Task, evaluate
 from keras_vit.training.assemble import assemble, open_data
 from keras_vit.training.devices import make_strategy, resolve_precision
 from keras_vit.training.faults import explained
 from keras_vit.training.fit import learn
 from keras_vit.training.keep import KeepState
+from keras_vit.training.projector import write_embedding
 from keras_vit.training.recipe import Recipe
-from keras_vit.training.report import write_page
+from keras_vit.training.report import SPLITS, write_page
 from keras_vit.training.run import (
     EVALUATION,
     MODEL,
@@ -32,7 +34,7 @@ from keras_vit.training.run import (
     write_metrics,
     write_opening,
 )
-from keras_vit.training.tensorboard import write_outcome
+from keras_vit.training.tensorboard import OUTCOME, write_outcome
 from keras_vit.variants import parse
 
 
@@ -123,7 +125,14 @@ def _finish(recipe: Recipe, folder: Path, data: Data, task: Task, keep: KeepStat
     write_metrics(folder, {split: found.figures for split, found in judged.items()}, keep.state.history)
     for split, found in judged.items():
         found.save(folder / EVALUATION, split)
+    shown = next(split for split in SPLITS if split in judged)
+    looks = look_at(model, getattr(data, shown), task, judged[shown].order, count=recipe.log.examples)
+    if looks:
+        looks.save(folder / EVALUATION, shown)
     val = judged["val"]
+    if recipe.log.embedding and can_be_looked_into(model):
+        # Before there is an event file in the same folder, by which TensorBoard finds it.
+        write_embedding(folder / "logs" / OUTCOME, model, data.val, task, recipe.log.embedding)
     write_outcome(folder / "logs", recipe, val.pictures, val.figures, keep.state.best_epoch)
     write_page(folder)
 

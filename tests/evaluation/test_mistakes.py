@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from keras_vit.evaluation import RIGHT, WRONG, verdicts, worst_mistakes
+from keras_vit.evaluation import RIGHT, WRONG, from_worst, verdicts, worst_mistakes
 
 
 def test_worst_mistakes_are_wrong_and_most_confident_first():
@@ -21,6 +21,11 @@ def test_ties_go_to_the_least_likely_truth_then_to_the_earlier_image():
 
 def test_a_faultless_model_has_no_mistakes():
     assert worst_mistakes(np.eye(3), np.arange(3)).tolist() == []
+
+
+def test_the_worst_is_what_the_truth_was_least_expected_of():
+    logits = np.log(np.array([[0.6, 0.4], [0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.9, 0.1]]))
+    assert from_worst(logits, np.array([1, 1, 1, 1, 0])).tolist() == [1, 0, 2, 3, 4]
 
 
 def test_verdicts_differ_in_words_and_colour():

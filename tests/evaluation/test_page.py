@@ -13,11 +13,14 @@ from PIL import Image
 
 from keras_vit.errors import InputError
 from keras_vit.evaluation import (
+    Look,
+    Looks,
     classification_figures,
     confusion,
     confusion_figure,
     contact_sheet,
     per_class,
+    strip,
     to_png,
     write_report,
 )
@@ -58,12 +61,19 @@ def arguments() -> dict:
     logits = rng.normal(size=(60, 4)) + 3 * np.eye(4)[labels]
     artifact = {"format": "tflite", "max_error": 1e-5, "mean_error": 1e-7, "metric": 0.95, "metric_source": 0.95}
     artifact |= {"agreement": 1.0, "size_bytes": 22_900_000}
+    photos = rng.integers(0, 255, (2, 30, 40, 3), dtype="uint8")
+    looks = [
+        Look(f"{EVIL}.jpg", ("ant (88 %)", "truth: bee"), False, ("photo", EVIL), strip(photos), {EVIL: "#0072b2"}),
+        Look("2.jpg", ("bee (97 %)",), True, ("photo",), strip(photos[:1])),
+        Look("3.jpg", ("1 bee", "objects missed: 2"), None, ("photo",), strip(photos[:1])),
+    ]
     return {
         "title": f"run {EVIL}",
         "summary": {"Model": EVIL, "Parameters": 5717416, "Resumed": False, "Seconds": 1.23456, "Weights": None},
         "history": {"loss": [1.0, 0.5], "val_loss": [1.1, 0.6], "learning_rate": [1e-3, 1e-4]},
         "figures": {"test": classification_figures(logits, labels, names)},
         "per_class": per_class(logits, labels, names),
+        "looks": Looks(f"How {EVIL} was looked at.", tuple(looks[:1]), tuple(looks[1:])),
         "pictures": {
             "Confusion matrix": to_png(confusion_figure(confusion(logits, labels), names)),
             EVIL: to_png(contact_sheet(rng.integers(0, 255, (3, 8, 8, 1), dtype="uint8"))),
@@ -88,7 +98,7 @@ def test_the_page_is_well_formed(page):
     assert page.all("html")[0]["lang"] == "en"
     assert [tag for tag, _ in page.elements if tag in ("header", "main", "footer")] == ["header", "main", "footer"]
     ids = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
-    assert len(ids) == len(set(ids)) == 7
+    assert len(ids) == len(set(ids)) == 9
     assert any(meta.get("name") == "viewport" for meta in page.all("meta"))
 
 
@@ -97,7 +107,7 @@ def test_nothing_comes_from_outside(page, tmp_path):
     for tag, attrs in page.elements:
         assert tag not in ("script", "link", "iframe", "object", "base")
         assert not [name for name in attrs if name.startswith("on")]
-        assert attrs.get("src", "data:image/png;base64,").startswith("data:image/png;base64,")
+        assert re.match("data:image/(png|jpeg);base64,", attrs.get("src", "data:image/png;base64,"))
         if "href" in attrs:
             assert attrs["href"].removeprefix("#") in ids
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -106,18 +116,20 @@ def test_nothing_comes_from_outside(page, tmp_path):
 
 def test_every_picture_decodes_and_has_words(page):
     images = page.all("img")
-    assert len(images) == 2 + 2
+    assert len(images) == 2 + 3 + 2
     for attrs in images:
         image = Image.open(io.BytesIO(base64.b64decode(attrs["src"].partition(",")[2], validate=True)))
         pixels = np.asarray(image.convert("RGB"))
+        assert attrs["src"].startswith(f"data:image/{image.format.lower()};")
         assert image.size == (int(attrs["width"]), int(attrs["height"]))
         assert pixels.std() > 1
         assert attrs["alt"]
 
 
 def test_what_people_named_is_shown_as_they_wrote_it(page):
-    # Title twice, summary, class, artifact, caption, recipe; attributes are checked through the parser, too.
-    assert "".join(page.words).count(EVIL) == 7
+    # Title twice, summary, class, artifact, caption, recipe; of an example method, name, panel, legend; attributes are
+    # checked through the parser, too.
+    assert "".join(page.words).count(EVIL) == 7 + 4
     assert EVIL in [image["alt"] for image in page.all("img")]
 
 
@@ -128,6 +140,18 @@ def test_figures_are_readable(page, arguments):
         assert shown in words
     # The class without images: no precision, recall, F1.
     assert words.count("\u2013") == 3 + 1 + 1
+
+
+def test_examples_say_in_words_and_colour_whether_they_are_right(page):
+    verdicts = [attrs.get("class") for attrs in page.all("b")]
+    assert verdicts == ["bad", "good", None]
+    assert [attrs["id"] for attrs in page.all("section")][4:6] == ["worst-examples", "best-examples"]
+    words = "|".join(page.words)
+    assert "ant (88 %)|truth: bee|" in words
+    assert "objects missed: 2" in words
+    assert "background:#0072b2" in [attrs.get("style") for attrs in page.all("i")]
+    worst = next(image for image in page.all("img") if image["alt"].startswith(EVIL) and "left" in image["alt"])
+    assert worst["alt"] == f"{EVIL}.jpg: ant (88 %); truth: bee. From left to right: photo, {EVIL}."
 
 
 def test_tables_scroll_in_their_own_box(page):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import subprocess
 import sys
@@ -10,9 +11,11 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from keras_vit.cli.main import main
 from keras_vit.errors import InputError
+from keras_vit.evaluation import load_looks
 from keras_vit.training import Recipe, train
 from keras_vit.training.keep import KeepState
 from keras_vit.training.pace import PACE
@@ -59,6 +62,45 @@ def test_it_learns_and_leaves_everything_behind(finished):
     assert all(
         row["name"] in page for row in json.loads((finished.folder / "evaluation/test_per_class.json").read_text())
     )
+
+
+def test_the_report_shows_the_worst_and_the_best_and_what_was_looked_at(finished, shapes):
+    looks = load_looks(finished.folder / "evaluation", "test")
+    assert len(looks.worst) == 6  # of eight images
+    assert len(looks.best) == 2
+    for look in (*looks.worst, *looks.best):
+        assert look.panels[:2] == ("prediction", "truth")
+        assert set(look.legend) <= set(finished.class_names)
+        assert look.name.startswith("images/")
+        if len(look.panels) == 3:
+            assert look.panels[2].startswith("for ")
+        assert Image.open(io.BytesIO(look.picture)).size == (len(look.panels) * 326 - 6, 240)
+    assert any(len(look.panels) == 3 for look in looks.worst)
+    scores = [look.words[-1] for look in (*looks.worst, *looks.best[::-1])]
+    if finished.recipe.task == "segmentation":
+        shares = [float(score.removesuffix("% of the pixels right")) for score in scores]
+        assert shares == sorted(shares)
+        assert shares[0] < shares[-1]
+    else:
+        mistakes = [int(score.removeprefix("objects missed or invented: ")) for score in scores]
+        assert mistakes == sorted(mistakes, reverse=True)
+    page = (finished.folder / "report.html").read_text()
+    assert "<h2>Worst examples</h2>" in page
+    assert "<h2>Best examples</h2>" in page
+
+
+def test_tensorboard_shows_what_was_looked_at_and_what_is_alike(finished):
+    logs = finished.folder / "logs"
+    events = EventAccumulator(str(logs / "looks"), size_guidance={"tensors": 0})
+    events.Reload()
+    assert set(events.Tags()["tensors"]) == {"validation attention", "validation features", "attention distance"}
+    assert len(events.Tensors("validation attention")) == 5
+    assert (logs / "outcome" / "projector_config.pbtxt").is_file()
+    rows = (logs / "outcome" / "features_metadata.tsv").read_text().splitlines()
+    kinds = {row.split("\t")[0] for row in rows[1:]}
+    assert len(rows) == 1 + 8
+    assert kinds == ({"background"} if finished.recipe.task == "segmentation" else {"red", "green", "blue"})
+    assert len((logs / "outcome" / "features.tsv").read_text().splitlines()) == 8
 
 
 def test_evaluate_gives_the_same_figures(finished, capsys):

@@ -203,12 +203,14 @@ print("FOUND" + json.dumps(run.history))
 )
 def test_two_mirrored_devices_learn_what_one_does(tiny, tmp_path, accumulate, precision):
     changes = {"train.accumulate": accumulate, "train.precision": precision, "train.ema": 0.9}
-    changes |= {"train.layer_decay": 0.7, "train.head_rate": 2.0}
+    changes |= {"train.layer_decay": 0.7, "train.head_rate": 2.0, "log.looks": 1}
     one = train(Recipe.from_dict(tiny(tmp_path / "one", **changes)), progress=False)
     settings = tiny(tmp_path / "two", **changes, **{"train.devices": "cpu:2"})
     done = subprocess.run([sys.executable, "-c", MIRRORED, json.dumps(settings)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     two = json.loads(done.stdout.split("FOUND")[1])
+    # Looking into the model works on both, and changes nothing.
+    assert all(list((tmp_path / name / "logs" / "looks").glob("events.out.tfevents.*")) for name in ("one", "two"))
     for name in ("loss", "val_loss", "top1", "val_top1"):
         np.testing.assert_allclose(
             two[name], one.history[name], rtol=1e-4 if precision == "float32" else 5e-3, err_msg=name

@@ -38,6 +38,8 @@ def test_the_folder_holds_what_the_design_says(run):
         "checkpoints/epoch-0006-step-000000.json",
         "evaluation/test_confusion.png",
         "evaluation/val_per_class.json",
+        "evaluation/test_looks.json",
+        "logs/outcome/projector_config.pbtxt",
     ):
         assert (run.folder / name).stat().st_size > 0, name
     assert not [path for path in run.folder.rglob("*") if "partial" in path.name]

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from keras_vit.evaluation.colours import class_colours
+from keras_vit.evaluation.looks import sized
 from keras_vit.evaluation.pictures import DPI
 from keras_vit.evaluation.side_by_side import side_by_side
 from keras_vit.tasks.detection.suppression import Detections
@@ -37,10 +38,9 @@ def draw_detections(
         (H', W', 3) uint8.
     """
     height, width = image.shape[:2]
-    scale = (side or max(height, width, LEAST_SIDE)) / max(height, width)
-    size = (max(round(width * scale), 1), max(round(height * scale), 1))
-    rgb = np.broadcast_to(image, (height, width, 3))
-    picture = Image.fromarray(rgb).resize(size, Image.Resampling.NEAREST if scale >= 3 else Image.Resampling.LANCZOS)
+    side = side or max(height, width, LEAST_SIDE)
+    scale = side / max(height, width)
+    picture = Image.fromarray(sized(image, side))
     pen = ImageDraw.Draw(picture)
     colours = [tuple(map(int, colour)) for colour in class_colours(len(class_names))]
     # The surest last: nothing covers them.
@@ -53,7 +53,7 @@ def draw_detections(
         score, label = found.scores[index], found.classes[index]
         words = [class_names[label]] * named + [f"{score:.2f}"] * bool(np.isfinite(score))
         if words:
-            _tag(pen, " ".join(words), found.boxes[index] * scale, colours[label], size)
+            _tag(pen, " ".join(words), found.boxes[index] * scale, colours[label], picture.size)
     return np.asarray(picture)
 
 

@@ -25,7 +25,7 @@ from keras_vit.tasks.detection.coco import coco_figures
 from keras_vit.tasks.detection.losses import DetectionLoss
 from keras_vit.tasks.detection.pictures import detection_sheet, draw_detections, truth
 from keras_vit.tasks.detection.suppression import Detections, detect
-from keras_vit.tasks.explaining import Aim, NothingFound
+from keras_vit.tasks.explaining import Aim, NothingFound, Presented
 from keras_vit.tasks.shipping import Part
 from keras_vit.tasks.task import Outputs, Task, original, pixels
 
@@ -204,14 +204,43 @@ class Detection(Task):
             [found[index] for index in worst],
             [truth(examples.labels.targets(index)) for index in worst],
         )
-        return Assessment(figures, per_class, {"mistakes": evaluation.to_png(sheet)})
+        # Of images without mistakes those say most in which there was most to find.
+        objects = [len(examples.labels.targets(index)) for index in range(len(found))]
+        order = sorted(range(len(found)), key=lambda index: (-mistakes[index], objects[index]))
+        return Assessment(figures, per_class, {"mistakes": evaluation.to_png(sheet)}, order)
+
+    def kind(self, examples: Examples, index: int) -> str:
+        """The class of most objects."""
+        counts = self._tally(truth(examples.labels.targets(index)))
+        return self.class_names[counts.argmax()] if counts.any() else "nothing"
+
+    def present(
+        self, image: np.ndarray, prediction: Detections, examples: Examples, index: int, side: int
+    ) -> Presented:
+        """Prediction and truth; what speaks for the surest box of a class that too many are shown of, else for the
+        surest of all."""
+        shown, there = prediction.above(self.shown_score), truth(examples.labels.targets(index))
+        surplus = np.flatnonzero(self._tally(shown)[prediction.classes] > self._tally(there)[prediction.classes])
+        asked = {}
+        if len(prediction):
+            rank = int(surplus[0]) if len(surplus) else 0
+            asked[f"for {self.class_names[prediction.classes[rank]]} {prediction.scores[rank]:.0%}"] = rank
+        drawn = {"prediction": shown, "truth": there}
+        return Presented(
+            {name: draw_detections(image, d, self.class_names, side=side, named=False) for name, d in drawn.items()},
+            asked,
+            f"objects missed or invented: {self._mistakes(prediction, examples, index)}",
+            evaluation.legend_of([*shown.classes, *there.classes], self.class_names),
+        )
 
     def _mistakes(self, said: Detections, examples: Examples, index: int) -> int:
         """How many objects more were shown or there than were both, by class."""
-        classes = len(self.class_names)
-        there = np.bincount(truth(examples.labels.targets(index)).classes, minlength=classes)
-        shown = np.bincount(said.above(self.shown_score).classes, minlength=classes)
-        return int(np.abs(there - shown).sum())
+        there = self._tally(truth(examples.labels.targets(index)))
+        return int(np.abs(there - self._tally(said.above(self.shown_score))).sum())
+
+    def _tally(self, found: Detections) -> np.ndarray:
+        """How many there are of each class: (C,)."""
+        return np.bincount(found.classes, minlength=len(self.class_names))
 
     def _sheet(self, images: Sequence[np.ndarray], found: Sequence[Detections], there: Sequence[Detections]):
         """What was found beside what is there."""

@@ -17,6 +17,7 @@ from keras_vit.data.kinds import MASKS, LabelKind
 from keras_vit.errors import InputError, suggest
 from keras_vit.evaluation.assessment import Assessment
 from keras_vit.preprocessing import Preprocessing
+from keras_vit.tasks.explaining import Presented
 from keras_vit.tasks.segmentation.balance import BALANCES, balanced_weights
 from keras_vit.tasks.segmentation.inference import resized, slide, view_of
 from keras_vit.tasks.segmentation.losses import SegmentationLoss
@@ -27,7 +28,7 @@ from keras_vit.tasks.segmentation.metrics import (
     mean_iou,
     pixel_accuracy,
 )
-from keras_vit.tasks.segmentation.pictures import segmentation_sheet
+from keras_vit.tasks.segmentation.pictures import overlay, segmentation_sheet
 from keras_vit.tasks.shipping import SMALLEST
 from keras_vit.tasks.task import Outputs, Task, original, pixels, shown
 
@@ -157,7 +158,7 @@ class Segmentation(Task):
             InputError: a mask has a class that the task does not have.
         """
         names, classes = self.class_names, len(self.class_names)
-        counts, worst = np.zeros((classes, classes), "int64"), []
+        counts, worst, shares = np.zeros((classes, classes), "int64"), [], []
         for index, predicted in enumerate(predictions):
             truth = examples.labels.read(index)
             if truth.max() >= classes:
@@ -167,7 +168,8 @@ class Segmentation(Task):
                 )
             found = count_pixels(truth, predicted, classes)
             counts += found
-            entry = (1 - pixel_accuracy(found), -index, predicted)
+            shares.append(pixel_accuracy(found))
+            entry = (1 - shares[-1], -index, predicted)
             (heapq.heappush if len(worst) < WORST else heapq.heappushpop)(worst, entry)
         worst.sort(reverse=True)
         pictures = {
@@ -175,7 +177,36 @@ class Segmentation(Task):
             "mistakes": evaluation.to_png(self._sheet(examples, worst, preprocessing)),
         }
         figures = {"miou": mean_iou(counts), "pixel_accuracy": pixel_accuracy(counts), "n": len(examples)}
-        return Assessment(figures, self._per_class(counts), pictures)
+        return Assessment(figures, self._per_class(counts), pictures, np.argsort(shares, kind="stable"))
+
+    def kind(self, examples: Examples, index: int) -> str:
+        """The class of most pixels."""
+        mask = examples.labels.read(index)
+        return self.class_names[np.bincount(mask[mask >= 0]).argmax()] if (mask >= 0).any() else "nothing"
+
+    def present(
+        self, image: np.ndarray, prediction: np.ndarray, examples: Examples, index: int, side: int
+    ) -> Presented:
+        """Prediction and truth; what speaks for the class that fits its truth worst (of two alike the smaller one)
+        among those that take a hundredth of the image."""
+        truth = examples.labels.read(index)
+        counts = count_pixels(truth, prediction, len(self.class_names))
+        overlap, union = intersection_over_union(counts), counts.sum(0) + counts.sum(1) - np.diag(counts)
+        matter = np.flatnonzero(union >= max(1, counts.sum() / 100))
+        asked = min(map(int, matter), key=lambda c: (overlap[c], union[c]), default=int(prediction.flat[0]))
+        photo = evaluation.sized(image, side)
+        # Classes have no values in between: each pixel of the picture takes that of the place it shows.
+        rows, columns = (
+            ((np.arange(shown) + 0.5) * own / shown).astype(int)
+            for shown, own in zip(photo.shape[:2], image.shape[:2], strict=True)
+        )
+        maps = {"prediction": prediction, "truth": truth}
+        return Presented(
+            {name: overlay(photo, found[rows][:, columns], len(self.class_names)) for name, found in maps.items()},
+            {f"for {self.class_names[asked]}": asked},
+            f"{pixel_accuracy(counts):.1%} of the pixels right",
+            evaluation.legend_of({c for found in maps.values() for c in np.unique(found) if c >= 0}, self.class_names),
+        )
 
     def _per_class(self, counts: np.ndarray) -> list[dict]:
         right, truth, said = np.diag(counts), counts.sum(1), counts.sum(0)
