@@ -28,7 +28,8 @@ class Embedder:
         model: made by `keras_vit.build` for any task, or reloaded.
         pooling: one of `POOLINGS`; None takes what the model's classifier is given (of distilled models the mean of
             both tokens, of MAP heads the pooled query), the output of a model without classes, and of models that
-            answer for places of the image the mean of the patches. All are normalised as the model does it.
+            answer for places of the image the mean of the patches. The model's last normalisation stands where it is
+            in the model: before the pooling, or after it.
 
     Attributes:
         preprocessing: how images are prepared for it, the model's own record.

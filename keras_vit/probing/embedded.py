@@ -57,7 +57,7 @@ class Embedded:
         try:
             with np.load(path, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, TypeError) as error:
             raise InputError(
                 f"{path} is no readable .npz of plain arrays ({error}): write it with keras-vit embed."
             ) from (error)
