@@ -60,9 +60,7 @@ def test_other_poolings_are_those_of_models_built_so(family, randomize):
     close(Embedder(model, "both")(pixels()), np.concatenate([wanted["token"], wanted["avg"]], axis=1))
 
 
-@pytest.mark.parametrize(
-    ("task", "head"), [("segmentation", "dpt"), ("detection", "anchor_free")]
-)
+@pytest.mark.parametrize(("task", "head"), [("segmentation", "dpt"), ("detection", "anchor_free")])
 def test_models_for_places_give_the_mean_of_their_patches(task, head, randomize):
     model = keras_vit.build("vit_reg_mu16", task=task, head=head, num_classes=3, **{**SMALL, "depth": 4})
     randomize(model)
