@@ -77,7 +77,7 @@ def nearest_sheet(
     for row in range(len(queries)):
         truth = queries.labels[row]
         images.append(asked[row])
-        titles.append(f"{class_names[truth]} ?\n{Path(queries.names[row]).name}")
+        titles.append(f"query: {class_names[truth]}\n{Path(queries.names[row]).name}")
         colours.append("black")
         for place, (similarity, index) in enumerate(zip(similarities[row], indices[row], strict=True)):
             label, same = train.labels[index], train.labels[index] == truth

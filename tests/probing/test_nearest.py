@@ -38,7 +38,7 @@ def test_sheet_has_a_row_an_image(found):
     assert len(axes) == 4 * (1 + 3)
     for row in range(4):
         query, *near = axes[4 * row : 4 * row + 4]
-        assert query.get_title().startswith(data.class_names[few.labels[row]])
+        assert query.get_title().startswith(f"query: {data.class_names[few.labels[row]]}\n")
         np.testing.assert_array_equal(query.images[0].get_array(), few.images[row])
         for place, each in enumerate(near):
             index = indices[row, place]
