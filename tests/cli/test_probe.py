@@ -70,9 +70,9 @@ class TestWrongInput:
         with np.load(blobs) as arrays:
             left = {name: arrays[name][::3] for name in ("x_train", "y_train", "x_test", "y_test")}
             names = arrays["class_names"]
-        np.savez(tmp_path / "left.npz", class_names=names, **left)
+        np.savez(tmp_path / "left.npz", class_names=names[:1], **left)
         said = refused(capsys, *model, "--data", tmp_path / "left.npz", "--split", "test")
-        assert "All 32 training images are of the class 'left'" in said
+        assert "only one class (left)" in said
         np.savez(
             tmp_path / "no_test.npz",
             x_train=left["x_train"],
