@@ -26,7 +26,11 @@ SPLITS = ("train", "val", "test", "all")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     add_encoder_arguments(parser)
-    parser.add_argument("paths", nargs="*", metavar="PATH", help="images, folders (searched deeply) or patterns")
+    paths = parser.add_argument(
+        "paths", nargs="+", metavar="PATH", help="images, folders (searched deeply) or patterns"
+    )
+    # Not "*": argparse would take that for given, and empty, at the first flag.
+    paths.required = False
     parser.add_argument("--split", choices=SPLITS, help="instead of PATHs: a split of the data, with its labels")
     parser.add_argument("--out", required=True, metavar="FILE", help="an .npz: features, files, labels, class_names")
     parser.add_argument("--seed", type=int, default=0, help="of splits that are made, and of random weights")

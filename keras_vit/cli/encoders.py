@@ -28,7 +28,7 @@ class Encoder:
 
     Attributes:
         model: of a run, or built without classes.
-        weights: where its weights are from, in words.
+        weights: where its weights are from: the run folder, or the end of the name that was given.
         run: the run that it belongs to; None for a model that was named.
     """
 
@@ -131,7 +131,7 @@ def _of_run(arguments: argparse.Namespace) -> Encoder:
         if getattr(arguments, flag) is not None:
             raise InputError(f"{arguments.model} is a run, which has its own: leave --{flag.replace('_', '-')} out.")
     run = load_run(arguments.model)
-    return Encoder(run.model, "run", run)
+    return Encoder(run.model, str(run.folder), run)
 
 
 def _size(text: str | None) -> int | tuple[int, int] | None:

@@ -60,7 +60,7 @@ def test_a_split_of_the_runs_own_data_has_labels(run, tmp_path, capsys):
 
 def test_a_model_by_name_with_weights_from_a_file(run, photos, tmp_path, capsys):
     weights, out = run.folder / "model.keras", tmp_path / "f.npz"
-    embedded(capsys, "vit_mu4", photos, "--weights", weights, "--image-size", "16x16", "--out", out)
+    embedded(capsys, "vit_mu4", "--weights", weights, photos, "--image-size", "16x16", "--out", out)
     examples, _ = find_images([photos], progress=False)
     model = keras_vit.build("vit_mu4", num_classes=0, image_size=(16, 16), weights=weights)
     features = Embedded.read(out).features

@@ -27,7 +27,7 @@ def test_a_run_on_its_own_data(run, tmp_path, capsys):
     for word in ("32 features an image: 96 train, 30 val", "knn, k 9", "linear, c 0.1", "top1", "precision", "middle"):
         assert word in printed
     record = json.loads((tmp_path / "p.json").read_text())
-    assert (record["model"], record["weights"], record["train"]) == ("vit_mu4", "run", 96)
+    assert (record["model"], record["weights"], record["train"]) == ("vit_mu4", str(run.folder), 96)
     data, embedder = load(run.recipe.data.spec, progress=False), Embedder(run.model)
     pairs = [(embedder.embed(split, progress=False), split.labels) for split in (data.train, data.val)]
     for row, wanted in zip(record["probes"], probe(*pairs, data.class_names, k=[3, 9], c=0.1), strict=True):
