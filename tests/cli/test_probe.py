@@ -68,18 +68,12 @@ class TestWrongInput:
         assert "add --data" in refused(capsys, *model)
         assert str(tmp_path / "none") in refused(capsys, *model, "--data", tmp_path / "none")
         with np.load(blobs) as arrays:
-            left = {name: arrays[name][::3] for name in ("x_train", "y_train", "x_test", "y_test")}
-            names = arrays["class_names"]
+            left = {name: arrays[name][::3] for name in ("x_train", "y_train")}
+            names, split = arrays["class_names"], {name: arrays[name] for name in arrays if not name.endswith("test")}
         np.savez(tmp_path / "left.npz", class_names=names[:1], **left)
         said = refused(capsys, *model, "--data", tmp_path / "left.npz", "--split", "test")
         assert "only one class (left)" in said
-        np.savez(
-            tmp_path / "no_test.npz",
-            x_train=left["x_train"],
-            y_train=left["y_train"],
-            x_val=left["x_test"],
-            y_val=left["y_test"],
-        )
+        np.savez(tmp_path / "no_test.npz", **split)
         said = refused(capsys, *model, "--data", tmp_path / "no_test.npz", "--split", "test")
         assert "has no test split: choose --split from train, val" in said
 
