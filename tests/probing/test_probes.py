@@ -107,7 +107,7 @@ class TestLinear:
         folds = StratifiedKFold(5, shuffle=True, random_state=1)
         pipeline = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
         search = GridSearchCV(pipeline, {"logisticregression__C": CS}, cv=folds).fit(*noisy)
-        assert linear_classifier(*noisy, seed=1)[-1].C == search.best_params_["logisticregression__C"]
+        assert search.best_params_["logisticregression__C"] == linear_classifier(*noisy, seed=1)[-1].C
 
     def test_a_class_without_training_images_comes_last(self):
         some = TRAIN[1] != 3
