@@ -53,7 +53,7 @@ def read_arrays(path: Path) -> tuple[dict[str, tuple[str, np.ndarray, str, np.nd
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is no readable .npz of plain arrays ({error}): save it with numpy.savez.") from error
     pairs = [(x.format(name), y.format(name), split) for name, split in SPLIT_NAMES.items() for x, y in _KEYS]
     pairs += [(x, y, "train") for x, y in _WHOLE]

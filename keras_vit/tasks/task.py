@@ -200,11 +200,11 @@ def describe_task(task: Task) -> dict:
     return {"name": name, "options": {key: list(v) if isinstance(v, tuple) else v for key, v in options.items()}}
 
 
-def shown(batches: Iterable, total: int, progress: bool) -> Iterable:
+def shown(batches: Iterable, total: int, progress: bool, title: str = "predicting") -> Iterable:
     """The same batches, with a bar on a terminal."""
     console = Console(stderr=True)
     silent = not (progress and console.is_terminal)
-    return track(batches, "predicting", total=total, console=console, transient=True, disable=silent)
+    return track(batches, title, total=total, console=console, transient=True, disable=silent)
 
 
 def original(examples: Examples, index: int, channels: int) -> np.ndarray:

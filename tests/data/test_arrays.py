@@ -82,6 +82,11 @@ def test_no_archive(tmp_path):
     (tmp_path / "data.npz").write_text("words")
     with pytest.raises(InputError, match=r"no readable \.npz"):
         load(str(tmp_path / "data.npz"))
+    # One array under the name of an archive: NumPy opens it, and as something else.
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    (tmp_path / "array.npy").rename(tmp_path / "data.npz")
+    with pytest.raises(InputError, match=r"no readable \.npz"):
+        load(str(tmp_path / "data.npz"))
 
 
 def test_digits():
