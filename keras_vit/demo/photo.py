@@ -40,7 +40,7 @@ def read_photo(content: bytes, max_pixels: int) -> np.ndarray:
     except Exception:  # each format's reader has its own kinds
         raise Refused(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            "This is no photo that can be read: give a JPEG, PNG, WebP, BMP or GIF file.",
+            "This cannot be read as a photo: give a whole JPEG, PNG, WebP, BMP or GIF file.",
         ) from None
     with image:
         width, height = image.size

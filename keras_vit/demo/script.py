@@ -6,7 +6,6 @@ SCRIPT = r"""
 "use strict";
 const element = id => document.getElementById(id);
 const {token, most, inside} = document.body.dataset;
-const UNREADABLE = "This is no photo that can be read: give a JPEG, PNG, WebP, BMP or GIF file.";
 let photo = null, wanted = "";
 // What is on its way; a newer question of the same kind takes its place.
 const asked = {};
@@ -122,7 +121,7 @@ async function take(file) {
     return;
   }
   if (file.size === 0) {
-    say("failed", "", UNREADABLE);
+    say("failed", "", "The photo is an empty file.");
     return;
   }
   photo = file;

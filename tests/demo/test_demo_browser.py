@@ -68,7 +68,7 @@ def test_a_photo_dropped_on_the_page(width, height, dark, server, client, module
         assert steps[name]["state"] == "ready"
         assert steps[name]["who"].startswith("model.keras answered")
     assert steps["bad"]["state"] == "failed"
-    assert "no photo that can be read" in steps["bad"]["problem"]
+    assert "cannot be read as a photo" in steps["bad"]["problem"]
     assert steps["bad"]["who"] == ""
     with Image.open(files["screenshot"]) as picture:
         assert picture.width == width

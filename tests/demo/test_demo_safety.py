@@ -189,7 +189,7 @@ class TestSizes:
         """Refused by its length before it is read, and the refusal arrives though all is sent."""
         refused(client.post("/answer", bytes(1_000_001)), 413, "larger than 1 MB")
         refused(client.post("/answer", bytes(8_000_000)), 413, "larger than 1 MB")
-        refused(client.post("/answer", bytes(1_000_000)), 415, "no photo that can be read")
+        refused(client.post("/answer", bytes(1_000_000)), 415, "cannot be read as a photo")
 
     def test_lengths_that_are_none(self, client, server, content):
         head = f"POST /answer HTTP/1.1\r\nHost: localhost\r\nX-Demo-Token: {client.token}\r\n".encode()
@@ -221,7 +221,7 @@ class TestSizes:
             start = time.monotonic()
             refused(client.post("/answer", png(*sides)), 413, "0.25 million are allowed")
             assert time.monotonic() - start < 5
-        refused(client.post("/answer", png(0, 0)), 415, "no photo")
+        refused(client.post("/answer", png(0, 0)), 415, "cannot be read as a photo")
         refused(client.post("/answer", png(2000, 10)), 422, "longer than 32 times")
         bomb = encode(Image.new("1", (8000, 8000)), "PNG")
         assert len(bomb) < 20_000
@@ -231,11 +231,11 @@ class TestSizes:
 
     def test_a_moving_picture_with_huge_later_frames(self, client):
         """The first frame is small; those after it would fill the memory."""
-        small, large = Image.new("P", (40, 30)), Image.new("P", (60_000, 1))
-        moving = bytearray(encode(small, "GIF", save_all=True, append_images=[small.rotate(180)], disposal=2))
-        assert client.post("/answer", bytes(moving))[0] == 200
-        place = moving.rindex(b"\x2c")
-        moving[place + 5 : place + 9] = struct.pack("<HH", *large.size)
+        frames = [Image.new("P", (40, 30)), Image.effect_noise((40, 30), 60).quantize(8)]
+        moving = bytearray(encode(frames[0], "GIF", save_all=True, append_images=frames[1:], disposal=2))
+        place = moving.index(b"\x2c", moving.index(b"\x2c") + 10)
+        assert struct.unpack_from("<HH", moving, place + 5) == (40, 30)
+        moving[place + 5 : place + 9] = struct.pack("<HH", 60_000, 60_000)
         assert client.post("/answer", bytes(moving))[0] == 200
 
 
@@ -261,14 +261,15 @@ class TestDamage:
             b"BM",
             b"GIF89a",
         ):
-            refused(client.post("/answer", content), 415, "give a JPEG, PNG, WebP, BMP or GIF file")
+            refused(client.post("/answer", content), 415, "give a whole JPEG, PNG, WebP, BMP or GIF file")
 
     @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "BMP", "GIF"])
     def test_what_is_not_whole(self, form, client, photo):
         noise = np.random.default_rng(0).integers(0, 255, photo.shape, "uint8")
         content = encode(Image.fromarray(noise), form)
         status, said = client.post("/answer", content[: len(content) // 2])
-        assert (status, set(said)) == (422, {"error"})
+        # A WebP is read in one piece, before anybody knows what it is.
+        assert (status, set(said)) == (415 if form == "WEBP" else 422, {"error"})
 
     @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "BMP", "GIF"])
     def test_bytes_that_were_changed(self, form, photo):
