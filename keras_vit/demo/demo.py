@@ -207,12 +207,12 @@ class Demo:
             counts = task.same(watched.model.shipped(given[None])[0], expected)
             agreed, of = agreed + counts[0], of + counts[1]
         if of > 1:
-            return f"{MODEL} and {name} decide {agreed:,} of {of:,} alike ({agreed / of:.1%})."
+            return f"{MODEL} and {name} decide {agreed:,} of {of:,} alike ({100 * agreed / of:.1f} %)."
         if not of:
             return f"{MODEL} is sure of nothing here."
         index, share = task.told(expected, 1)[0]
         verdict = "agrees" if agreed else "disagrees"
-        return f"{MODEL} {verdict}: {task.class_names[index]}, {share:.1%}."
+        return f"{MODEL} {verdict}: {task.class_names[index]}, {100 * share:.1f} %."
 
 
 def _bars(said: dict) -> list[dict]:

@@ -26,7 +26,15 @@ LABELS = {
 }
 """What methods are called in the menu; others by their name."""
 
-LOOKS = STYLE + f".scale {{ background: linear-gradient(to right, {', '.join(gradient())}); }}\n"
+
+def _scale() -> str:
+    """The map's colours as they lie over a photo: the less there is to be seen, the more of the photo."""
+    colours = gradient()
+    shares = [f"{colour}{round(255 * place / (len(colours) - 1)):02x}" for place, colour in enumerate(colours)]
+    return f".scale {{ border: 1px solid var(--line); background: linear-gradient(to right, {', '.join(shares)}); }}\n"
+
+
+LOOKS = STYLE + _scale()
 
 
 def _hash(source: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 SCRIPT = r"""
 "use strict";
 const element = id => document.getElementById(id);
-const {token, most, inside} = document.body.dataset;
+const {token, most, inside} = document.body.dataset, hint = element("hint");
 let photo = null, wanted = "";
 // What is on its way; a newer question of the same kind takes its place.
 const asked = {};
@@ -28,6 +28,7 @@ async function ask(path, values) {
 
 function say(state, words, problem = "") {
   document.body.dataset.state = state;
+  element("state").classList.remove("spoken");
   element("state").textContent = words;
   element("problem").textContent = problem;
 }
@@ -45,16 +46,17 @@ function bar({name, share}) {
   item.dataset.share = share;
   if (inside) {
     box.type = "button";
-    box.setAttribute("aria-pressed", name === wanted);
-    box.onclick = () => { wanted = wanted === name ? "" : name; look(); };
+    box.setAttribute("aria-pressed", false);
+    box.onclick = () => { wanted = name; look(); };
   }
   item.append(box);
   return item;
 }
 
-function press() {
+/** Marks the class that is explained. */
+function press(name) {
   for (const box of document.querySelectorAll("#seen button")) {
-    box.setAttribute("aria-pressed", box.parentElement.dataset.name === wanted);
+    box.setAttribute("aria-pressed", box.parentElement.dataset.name === name);
   }
 }
 
@@ -75,7 +77,9 @@ async function answer() {
     element("drawn").hidden = !said.picture;
     if (said.picture) element("drawn").firstElementChild.src = said.picture;
     element("answer").hidden = false;
-    say("ready", shown.length ? "" : "Nothing was found in the photo.");
+    // The bars say it, too: these words are for those who hear the page.
+    say("ready", shown.length ? `${shown[0].name}, ${percent(shown[0].share)}` : "Nothing was found in the photo.");
+    element("state").classList.toggle("spoken", shown.length > 0);
   } catch (error) {
     element("answer").hidden = true;
     say("failed", "", error.message);
@@ -85,7 +89,7 @@ async function answer() {
 async function look() {
   if (!photo || !inside) return;
   const method = element("method").value, heading = element("heading");
-  press();
+  press(wanted);
   document.body.dataset.looking = "busy";
   element("looked").hidden = false;
   heading.textContent = "Looking inside model.keras ...";
@@ -97,6 +101,7 @@ async function look() {
   } catch (error) {
     said = {problem: error.message};
   }
+  press(said.of ?? wanted);
   element("map").hidden = !said.picture;
   if (said.picture) {
     heading.textContent = said.of ? `What speaks for ${said.of}` : "What model.keras looked at";
@@ -115,7 +120,9 @@ async function take(file) {
   if (!file) return;
   for (const controller of Object.values(asked)) controller.abort();
   [photo, wanted] = [null, ""];
+  delete document.body.dataset.looking;
   for (const id of ["answer", "looked"]) element(id).hidden = true;
+  element("drop").replaceChildren(hint);
   if (file.size > most) {
     say("failed", "", `The photo is larger than ${most / 1e6} MB: make it smaller.`);
     return;
@@ -127,7 +134,8 @@ async function take(file) {
   photo = file;
   const image = new Image();
   image.alt = "Your photo";
-  image.onload = image.onerror = () => URL.revokeObjectURL(image.src);
+  image.onload = () => URL.revokeObjectURL(image.src);
+  image.onerror = () => element("drop").replaceChildren(hint);
   image.src = URL.createObjectURL(file);
   element("drop").replaceChildren(image);
   await answer();

@@ -41,6 +41,7 @@ select { width: 100%; padding: .5rem; font: inherit; color: inherit; background:
 .button:focus-within, select:focus-visible, button:focus-visible { outline: 3px solid var(--link);
   outline-offset: 2px; }
 #state { color: var(--faint); }
+.spoken { position: absolute; width: 1px; height: 1px; margin: 0; overflow: hidden; clip-path: inset(50%); }
 #problem:not(:empty) { border-left: 4px solid var(--bad); background: var(--panel); padding: .6rem .8rem; }
 ol { list-style: none; margin: .8rem 0; padding: 0; }
 li > * { display: block; width: 100%; margin: 0 0 .35rem; padding: .35rem .5rem; border: 1px solid transparent;
@@ -59,7 +60,7 @@ li > button[aria-pressed=true] { border-color: var(--line); background: var(--pa
 #looked { margin-top: 1.4rem; }
 figure { margin: .7rem 0; }
 figure img { display: block; max-width: 100%; max-height: 34rem; margin: 0 auto; border-radius: 8px; }
-#drawn img { width: 100%; object-fit: contain; }
+#drawn img, #map img { width: 100%; object-fit: contain; }
 figcaption { display: flex; align-items: center; gap: 10px; margin-top: .5rem; color: var(--faint); font-size: .88rem; }
 .scale { flex: 1; height: .7rem; border-radius: 3px; }
 footer { margin: 2rem 0; color: var(--faint); font-size: .88rem; }

@@ -20,7 +20,7 @@ const settled = page => page.waitForFunction(() => {
 }, null, {timeout: 120000});
 
 const shown = page => page.evaluate(() => {
-  const text = id => document.getElementById(id).innerText;
+  const text = id => document.getElementById(id).checkVisibility() ? document.getElementById(id).innerText : "";
   const visible = [...document.images].filter(image => image.checkVisibility());
   return {
     state: document.body.dataset.state, problem: text("problem"), who: text("who"), agreement: text("agreement"),

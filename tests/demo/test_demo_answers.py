@@ -83,7 +83,7 @@ def test_who_answers_and_whether_the_model_agrees(own, client, photo):
     assert default["file"] == "model.tflite"
     assert default["size_bytes"] == (own / "export" / "model.tflite").stat().st_size
     best = default["seen"][0]
-    assert default["agreement"] == f"model.keras agrees: {best['name']}, {best['share']:.1%}."
+    assert default["agreement"] == f"model.keras agrees: {best['name']}, {100 * best['share']:.1f} %."
     _, itself = client.post("/answer?file=model.keras", content)
     assert itself["agreement"] is None
 
@@ -99,7 +99,7 @@ def test_a_file_that_disagrees_or_is_not_the_runs(own, tmp_path, photo):
     demo, content = Demo(load_run(folder)), encode(photo, "PNG")
     assert list(demo.choices) == ["foreign.tflite", "model.tflite", "model.keras"]
     assert demo.answer(content)["seen"][0]["name"] != "left"
-    assert demo.answer(content)["agreement"] == "model.keras disagrees: left, 100.0%."
+    assert demo.answer(content)["agreement"] == "model.keras disagrees: left, 100.0 %."
     assert "was not exported from it" in demo.answer(content, "foreign.tflite")["agreement"]
 
 
