@@ -191,7 +191,7 @@ def test_a_segmented_photo(untrained, photo):
     assert (said["file"], said["agreement"]) == ("model.keras", None)
     assert said["calls"] == 9
     assert sum(row["share"] for row in said["seen"]) == pytest.approx(1)
-    assert picture(said["picture"]).ndim == 3
+    assert picture(said["picture"]).shape[1] >= 480
     found = demo.look(encode(photo, "PNG"), wanted=said["seen"][0]["name"])
     assert found["of"] == said["seen"][0]["name"]
     assert picture(found["picture"]).shape == (48, 64, 3)

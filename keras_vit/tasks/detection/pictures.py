@@ -17,6 +17,8 @@ LEAST_SIDE = 480
 """Pixels that the longer side of a drawn image has at least: words need them."""
 FONT_SIZE = 13
 LINE_WIDTH = 2
+DRAWN_SIDE = 640
+"""On pictures whose longer side has more pixels than this, words and lines grow with it: they are seen smaller."""
 PANEL_INCHES = 3.2
 """Width of an image on a sheet."""
 
@@ -43,23 +45,26 @@ def draw_detections(
     picture = Image.fromarray(rgb).resize(size, Image.Resampling.NEAREST if scale >= 3 else Image.Resampling.LANCZOS)
     pen = ImageDraw.Draw(picture)
     colours = [tuple(map(int, colour)) for colour in class_colours(len(class_names))]
+    grown = max(1.0, max(size) / DRAWN_SIDE)
     # The surest last: nothing covers them.
     order = np.argsort(np.nan_to_num(found.scores, nan=1.0), kind="stable")
     for index in order:
         label = found.classes[index]
         x0, y0, x1, y1 = (float(edge) * scale for edge in found.boxes[index])
-        pen.rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=colours[label], width=LINE_WIDTH)
+        pen.rectangle(
+            (x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=colours[label], width=round(grown * LINE_WIDTH)
+        )
     for index in order:
         score, label = found.scores[index], found.classes[index]
         words = [class_names[label]] * named + [f"{score:.2f}"] * bool(np.isfinite(score))
         if words:
-            _tag(pen, " ".join(words), found.boxes[index] * scale, colours[label], size)
+            _tag(pen, " ".join(words), found.boxes[index] * scale, colours[label], size, grown)
     return np.asarray(picture)
 
 
-def _tag(pen: ImageDraw.ImageDraw, text: str, box: np.ndarray, colour: tuple[int, int, int], size) -> None:
+def _tag(pen: ImageDraw.ImageDraw, text: str, box: np.ndarray, colour: tuple[int, int, int], size, grown) -> None:
     """A filled tag upon the box's upper left corner, or within it where the image ends."""
-    font = ImageFont.load_default(FONT_SIZE)
+    font = ImageFont.load_default(grown * FONT_SIZE)
     left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
     width, height = right - left + 4, bottom - top + 4
     x = min(max(box[0], 0), max(size[0] - width, 0))
