@@ -107,7 +107,7 @@ class Demo:
         Returns:
             `{"file", "size_bytes", "milliseconds", "calls", "width", "height", "said", "seen", "picture",
             "agreement"}`: `said` is the row of `Task.describe`; `seen` is what a page draws bars for, a list of
-            `{"name", "share"}`; `picture` is a `data:` URL of the photo with what was seen drawn over it, None where
+            `{"name", "share", "wanted"}`, the last for `look`; `picture` is a `data:` URL of the photo with what was seen drawn over it, None where
             bars say all; `agreement` is what `model.keras` says to it, a sentence, None where nobody can tell.
 
         Raises:
@@ -135,7 +135,7 @@ class Demo:
                 "width": width,
                 "height": height,
                 "said": said,
-                "seen": _bars(said),
+                "seen": _bars(said, own=name == MODEL),
                 "picture": picture,
                 "agreement": self._agreement(name, watched),
             }
@@ -146,7 +146,7 @@ class Demo:
         Args:
             content: of an image file.
             method: a key of `keras_vit.explain.METHODS`.
-            wanted: a class by its name; by default what the model says itself.
+            wanted: a class by its name, or an object by its rank; by default what the model says itself.
 
         Returns:
             `{"picture", "of", "method", "seconds"}`: a `data:` URL of the photo with the map over it, and what it
@@ -215,12 +215,20 @@ class Demo:
         return f"{MODEL} {verdict}: {task.class_names[index]}, {100 * share:.1f} %."
 
 
-def _bars(said: dict) -> list[dict]:
-    """What a row of `Task.describe` says of classes, as names and shares 0..1; nothing where it says something else."""
+def _bars(said: dict, *, own: bool) -> list[dict]:
+    """What a row of `Task.describe` says of classes, as names and shares 0..1; nothing where it says something else.
+
+    Of objects that the run's own model has found, `wanted` is the rank. A file's may rank otherwise: there it is the
+    class, as everywhere else.
+    """
     if "top" in said:
         pairs = [(guess["name"], guess["probability"]) for guess in said["top"]]
     elif "shares" in said:
         pairs = list(said["shares"].items())
     else:
         pairs = [(found["class"], found["score"]) for found in said.get("objects", [])]
-    return [{"name": name, "share": share} for name, share in pairs]
+    ranked = own and "objects" in said
+    return [
+        {"name": name, "share": share, "wanted": str(rank) if ranked else name}
+        for rank, (name, share) in enumerate(pairs)
+    ]

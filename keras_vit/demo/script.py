@@ -35,7 +35,7 @@ function say(state, words, problem = "") {
 
 const percent = share => `${(100 * share).toFixed(1)} %`;
 
-function bar({name, share}) {
+function bar({name, share, wanted: value}) {
   const item = document.createElement("li"), box = document.createElement(inside ? "button" : "div");
   box.innerHTML = '<span class="row"><span></span><span></span></span><span class="track"><span></span></span>';
   const [label, figure] = box.querySelectorAll(".row span");
@@ -44,19 +44,20 @@ function bar({name, share}) {
   box.querySelector(".track span").style.width = `${100 * share}%`;
   item.dataset.name = name;
   item.dataset.share = share;
+  item.dataset.wanted = value;
   if (inside) {
     box.type = "button";
     box.setAttribute("aria-pressed", false);
-    box.onclick = () => { wanted = name; look(); };
+    box.onclick = () => { wanted = value; look(); };
   }
   item.append(box);
   return item;
 }
 
-/** Marks the class that is explained. */
-function press(name) {
-  for (const box of document.querySelectorAll("#seen button")) {
-    box.setAttribute("aria-pressed", box.parentElement.dataset.name === name);
+/** Marks what is explained: what was asked for, or else the class that the model itself says. */
+function press(own) {
+  for (const {dataset, firstElementChild} of document.querySelectorAll("#seen li")) {
+    firstElementChild.setAttribute("aria-pressed", wanted ? dataset.wanted === wanted : dataset.name === own);
   }
 }
 
@@ -89,7 +90,7 @@ async function answer() {
 async function look() {
   if (!photo || !inside) return;
   const method = element("method").value, heading = element("heading");
-  press(wanted);
+  press(null);
   document.body.dataset.looking = "busy";
   element("looked").hidden = false;
   heading.textContent = "Looking inside model.keras ...";
@@ -101,12 +102,12 @@ async function look() {
   } catch (error) {
     said = {problem: error.message};
   }
-  press(said.of ?? wanted);
+  press(said.of);
   element("map").hidden = !said.picture;
   if (said.picture) {
     heading.textContent = said.of ? `What speaks for ${said.of}` : "What model.keras looked at";
     element("note").textContent = `${said.method} of model.keras, ${said.seconds.toFixed(1)} s.` +
-      (said.of ? " Press a class for what speaks for it." : " The same whatever the answer is.") +
+      (said.of ? " Press another bar for what speaks for that." : " The same whatever the answer is.") +
       " What the model did not see is dark.";
     element("map").firstElementChild.src = said.picture;
   } else {

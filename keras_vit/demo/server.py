@@ -22,7 +22,7 @@ CONNECTIONS = 32
 """So many are served at once; others are closed."""
 PATIENCE = 60.0
 """Seconds in which a request must have come as a whole: a phone sends a photo in a few."""
-FAREWELL = 10.0
+FAREWELL = 5.0
 """Seconds that the end waits for the photo that is worked on: a process that ends within TensorFlow may crash."""
 
 
