@@ -107,8 +107,9 @@ class Demo:
         Returns:
             `{"file", "size_bytes", "milliseconds", "calls", "width", "height", "said", "seen", "picture",
             "agreement"}`: `said` is the row of `Task.describe`; `seen` is what a page draws bars for, a list of
-            `{"name", "share", "wanted"}`, the last for `look`; `picture` is a `data:` URL of the photo with what was seen drawn over it, None where
-            bars say all; `agreement` is what `model.keras` says to it, a sentence, None where nobody can tell.
+            `{"name", "share", "wanted"}`, the last for `look`; `picture` is a `data:` URL of the photo with what was
+            seen drawn over it, None where bars say all; `agreement` is what `model.keras` says to it, a sentence, None
+            where nobody can tell.
 
         Raises:
             Refused: see `read_photo`; or there is no such file.

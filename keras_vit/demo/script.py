@@ -57,7 +57,8 @@ function bar({name, share, wanted: value}) {
 /** Marks what is explained: what was asked for, or else the class that the model itself says. */
 function press(own) {
   for (const {dataset, firstElementChild} of document.querySelectorAll("#seen li")) {
-    firstElementChild.setAttribute("aria-pressed", wanted ? dataset.wanted === wanted : dataset.name === own);
+    const explained = wanted ? dataset.wanted === wanted : dataset.name === own;
+    firstElementChild.setAttribute("aria-pressed", Boolean(own) && explained);
   }
 }
 
