@@ -142,7 +142,7 @@ def page(demo: Demo, *, token: str, max_bytes: int, local: bool) -> bytes:
 
 def _about(demo: Demo) -> str:
     count = len(demo.class_names)
-    shown = ", ".join(demo.class_names[:8]) + (", ..." if count > 8 else "")
+    shown = ", ".join(demo.class_names[:8]) + (", and others" if count > 8 else "")
     words = f"{count} classes: {shown}."
     if len(demo.choices) == 1 and demo.run is not None:
         words += " Nothing was exported from it yet: keras-vit export makes files that can answer here."

@@ -45,26 +45,24 @@ def draw_detections(
     picture = Image.fromarray(rgb).resize(size, Image.Resampling.NEAREST if scale >= 3 else Image.Resampling.LANCZOS)
     pen = ImageDraw.Draw(picture)
     colours = [tuple(map(int, colour)) for colour in class_colours(len(class_names))]
-    grown = max(1.0, max(size) / DRAWN_SIDE)
     # The surest last: nothing covers them.
     order = np.argsort(np.nan_to_num(found.scores, nan=1.0), kind="stable")
     for index in order:
         label = found.classes[index]
         x0, y0, x1, y1 = (float(edge) * scale for edge in found.boxes[index])
-        pen.rectangle(
-            (x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=colours[label], width=round(grown * LINE_WIDTH)
-        )
+        line = round(LINE_WIDTH * _grown(picture.size))
+        pen.rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=colours[label], width=line)
     for index in order:
         score, label = found.scores[index], found.classes[index]
         words = [class_names[label]] * named + [f"{score:.2f}"] * bool(np.isfinite(score))
         if words:
-            _tag(pen, " ".join(words), found.boxes[index] * scale, colours[label], size, grown)
+            _tag(pen, " ".join(words), found.boxes[index] * scale, colours[label], size)
     return np.asarray(picture)
 
 
-def _tag(pen: ImageDraw.ImageDraw, text: str, box: np.ndarray, colour: tuple[int, int, int], size, grown) -> None:
+def _tag(pen: ImageDraw.ImageDraw, text: str, box: np.ndarray, colour: tuple[int, int, int], size) -> None:
     """A filled tag upon the box's upper left corner, or within it where the image ends."""
-    font = ImageFont.load_default(grown * FONT_SIZE)
+    font = ImageFont.load_default(FONT_SIZE * _grown(size))
     left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
     width, height = right - left + 4, bottom - top + 4
     x = min(max(box[0], 0), max(size[0] - width, 0))
@@ -72,6 +70,10 @@ def _tag(pen: ImageDraw.ImageDraw, text: str, box: np.ndarray, colour: tuple[int
     pen.rectangle((x, y, x + width, y + height), fill=colour)
     dark = np.dot(colour, (0.299, 0.587, 0.114)) > 140
     pen.text((x + 2 - left, y + 2 - top), text, fill="black" if dark else "white", font=font)
+
+
+def _grown(size: tuple[int, int]) -> float:
+    return max(1.0, max(size) / DRAWN_SIDE)
 
 
 def truth(targets: np.ndarray) -> Detections:
