@@ -55,7 +55,10 @@ def variants(photo: np.ndarray) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("file", ["model.tflite", "model.keras"])
 def test_the_answer_is_that_of_predict(file, own, client, photo, tmp_path, capsys):
-    for name, content in variants(photo).items():
+    contents = variants(photo)
+    if file == "model.keras":
+        contents = {name: contents[name] for name in ("rgb.jpg", "rgb.webp", "moving.webp")}
+    for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
     source = own / "export" / file if file == "model.tflite" else own
     # TensorFlow reads several frames of a WebP as one long picture: predict refuses those.
@@ -64,7 +67,7 @@ def test_the_answer_is_that_of_predict(file, own, client, photo, tmp_path, capsy
     expected = {row["file"].rpartition("/")[2]: row["top"] for row in json.loads(capsys.readouterr().out)}
     (tmp_path / "moving").rename(tmp_path / "moving.webp")
     expected["moving.webp"] = expected["rgb.webp"]
-    for name, content in variants(photo).items():
+    for name, content in contents.items():
         status, said = client.post(f"/answer?file={file}", content)
         assert status == 200
         assert (said["file"], said["width"], said["height"]) == (file, 64, 48)

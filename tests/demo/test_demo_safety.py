@@ -344,7 +344,7 @@ class TestPatience:
         finally:
             for connection in waiting:
                 connection.close()
-        time.sleep(0.5)
+        time.sleep(0.2)
         assert client.post("/answer", content)[0] == 200
 
     def test_who_has_gone_is_not_answered(self, server, client, demo, content, monkeypatch):
