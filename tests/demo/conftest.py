@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from demo_helpers import Client
+from demo_helpers import Client, encode
 from PIL import Image
 
 from keras_vit.demo import Demo, Server
@@ -55,3 +55,9 @@ def photo(blobs) -> np.ndarray:
     with np.load(blobs) as arrays:
         image = Image.fromarray(arrays["x_test"][1])
     return np.asarray(image.resize((64, 48), Image.Resampling.NEAREST))
+
+
+@pytest.fixture(scope="session")
+def content(photo) -> bytes:
+    """Its bytes as a PNG file."""
+    return encode(photo, "PNG")

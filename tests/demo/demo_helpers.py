@@ -6,6 +6,7 @@ import http.client
 import io
 import json
 import re
+import socket
 
 import numpy as np
 from PIL import Image
@@ -43,3 +44,13 @@ def encode(image: Image.Image | np.ndarray, form: str, **options) -> bytes:
     buffer = io.BytesIO()
     (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(buffer, form, **options)
     return buffer.getvalue()
+
+
+def raw(server, request: bytes, *, wait: float = 20.0) -> bytes:
+    """What the server sends to these very bytes."""
+    with socket.create_connection(server.server_address[:2], timeout=wait) as connection:
+        connection.sendall(request)
+        parts = []
+        while part := connection.recv(1 << 16):
+            parts.append(part)
+        return b"".join(parts)
