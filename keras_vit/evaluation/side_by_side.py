@@ -13,6 +13,8 @@ from keras_vit.evaluation.colours import class_colours
 from keras_vit.evaluation.pictures import new_figure
 
 LEGEND_COLUMNS = 6
+LEGEND_INCHES = (0.55, 0.07)
+"""Width of a class in the legend: of its colour and the space around, and of each letter."""
 
 
 def side_by_side(
@@ -43,9 +45,12 @@ def side_by_side(
     columns, each = max(1, min(columns, len(drawn))), len(headings)
     rows = math.ceil(len(drawn) / columns)
     tall = max(group[0].shape[0] / group[0].shape[1] for group in drawn)
-    named = sorted(set(map(int, seen)))
-    legend = 0.22 * math.ceil(len(named) / LEGEND_COLUMNS) + 0.2
-    figure = new_figure(columns * each * (inches + 0.1), rows * (inches * tall + 0.3) + legend, bottom=legend)
+    named, width = sorted(set(map(int, seen))), columns * each * (inches + 0.1)
+    alone, letter = LEGEND_INCHES
+    entry = alone + letter * max((len(class_names[index]) for index in named), default=0)
+    beside = min(max(int(width / entry), 1), LEGEND_COLUMNS)
+    legend = 0.22 * math.ceil(len(named) / beside) + 0.2
+    figure = new_figure(width, rows * (inches * tall + 0.3) + legend, bottom=legend)
     for place, group in enumerate(drawn):
         for part, (heading, picture) in enumerate(zip(headings, group, strict=True)):
             axes = figure.add_subplot(rows, columns * each, place * each + part + 1)
@@ -55,5 +60,5 @@ def side_by_side(
             axes.set_title(" · ".join([*words, heading]), fontsize=8, pad=3, parse_math=False)
     colours = class_colours(len(class_names)) / 255
     patches = [Patch(facecolor=colours[index], label=class_names[index]) for index in named]
-    figure.legend(handles=patches, loc="lower center", ncols=LEGEND_COLUMNS, fontsize=8, frameon=False)
+    figure.legend(handles=patches, loc="lower center", ncols=beside, fontsize=8, frameon=False)
     return figure

@@ -18,6 +18,8 @@ LEAST_SIDE = 480
 """Pixels that the longer side of a drawn image has at least: words need them."""
 FONT_SIZE = 13
 LINE_WIDTH = 2
+DRAWN_SIDE = 640
+"""On pictures whose longer side has more pixels than this, words and lines grow with it: they are seen smaller."""
 PANEL_INCHES = 3.2
 """Width of an image on a sheet."""
 
@@ -48,7 +50,8 @@ def draw_detections(
     for index in order:
         label = found.classes[index]
         x0, y0, x1, y1 = (float(edge) * scale for edge in found.boxes[index])
-        pen.rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=colours[label], width=LINE_WIDTH)
+        line = round(LINE_WIDTH * _grown(picture.size))
+        pen.rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=colours[label], width=line)
     for index in order:
         score, label = found.scores[index], found.classes[index]
         words = [class_names[label]] * named + [f"{score:.2f}"] * bool(np.isfinite(score))
@@ -59,7 +62,7 @@ def draw_detections(
 
 def _tag(pen: ImageDraw.ImageDraw, text: str, box: np.ndarray, colour: tuple[int, int, int], size) -> None:
     """A filled tag upon the box's upper left corner, or within it where the image ends."""
-    font = ImageFont.load_default(FONT_SIZE)
+    font = ImageFont.load_default(FONT_SIZE * _grown(size))
     left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
     width, height = right - left + 4, bottom - top + 4
     x = min(max(box[0], 0), max(size[0] - width, 0))
@@ -67,6 +70,10 @@ def _tag(pen: ImageDraw.ImageDraw, text: str, box: np.ndarray, colour: tuple[int
     pen.rectangle((x, y, x + width, y + height), fill=colour)
     dark = np.dot(colour, (0.299, 0.587, 0.114)) > 140
     pen.text((x + 2 - left, y + 2 - top), text, fill="black" if dark else "white", font=font)
+
+
+def _grown(size: tuple[int, int]) -> float:
+    return max(1.0, max(size) / DRAWN_SIDE)
 
 
 def truth(targets: np.ndarray) -> Detections:

@@ -42,6 +42,7 @@ def segmentation_sheet(
     *,
     titles: Sequence[str] | None = None,
     columns: int = 1,
+    inches: float = 2.4,
 ) -> Figure:
     """Images, each with its maps laid over it side by side, and a legend of the classes that are seen.
 
@@ -52,6 +53,7 @@ def segmentation_sheet(
         class_names: C names.
         titles: n texts that stand before the first heading of their image.
         columns: so many images stand in a row.
+        inches: width of a map.
     """
     return side_by_side(
         [
@@ -63,4 +65,5 @@ def segmentation_sheet(
         {index for group in maps for found in group for index in np.unique(found) if index >= 0},
         titles=titles,
         columns=columns,
+        inches=inches,
     )

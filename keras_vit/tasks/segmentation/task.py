@@ -16,6 +16,7 @@ from keras_vit.data.geometry import fill
 from keras_vit.data.kinds import MASKS, LabelKind
 from keras_vit.errors import InputError, suggest
 from keras_vit.evaluation.assessment import Assessment
+from keras_vit.evaluation.pictures import DPI
 from keras_vit.preprocessing import Preprocessing
 from keras_vit.tasks.explaining import Presented
 from keras_vit.tasks.segmentation.balance import BALANCES, balanced_weights
@@ -32,6 +33,8 @@ from keras_vit.tasks.segmentation.pictures import overlay, segmentation_sheet
 from keras_vit.tasks.shipping import SMALLEST
 from keras_vit.tasks.task import Outputs, Task, original, pixels, shown
 
+ALONE_INCHES = (4.0, 6.0)
+"""Least and most width of an image that is drawn alone: beside larger ones the words of the legend would be tiny."""
 WORST = 8
 """So many of the worst images are drawn."""
 TOLD = 2
@@ -240,7 +243,10 @@ class Segmentation(Task):
 
     def overlay(self, image: np.ndarray, prediction: np.ndarray) -> np.ndarray:
         """The image with its classes, and their legend below."""
-        return evaluation.to_array(segmentation_sheet([image], [(prediction,)], ("",), self.class_names))
+        least, most = ALONE_INCHES
+        inches = min(max(image.shape[1] / DPI, least), most)
+        sheet = segmentation_sheet([image], [(prediction,)], ("",), self.class_names, inches=inches)
+        return evaluation.to_array(sheet)
 
     def describe(self, prediction: np.ndarray, file: str, top: int) -> dict:
         """`{"file", "height", "width", "shares": {class: share of the pixels, ...}}`, the largest first."""

@@ -61,6 +61,16 @@ def test_small_and_grey_images_are_enlarged_for_their_words():
     np.testing.assert_array_equal(draw_detections(image, found(), NAMES)[6::12, 6::12], np.repeat(image, 3, -1))
 
 
+def test_words_grow_with_large_photos():
+    heights = []
+    for scale in (1, 4):
+        box = np.array([100, 150, 300, 400]) * scale
+        image = np.full((480 * scale, 640 * scale, 3), 255, "uint8")
+        rows, _ = np.nonzero(is_colour(draw_detections(image, found((*box, 1, 0.8)), NAMES), 1))
+        heights.append(box[1] - rows.min())
+    assert heights[1] > 3 * heights[0]
+
+
 @pytest.mark.parametrize("box", [(-20, -20, 700, 500), (630, 470, 640, 480), (5, 5, 5, 5), (0, 0, 3, 2)])
 def test_boxes_at_and_beyond_the_border_are_drawn(box):
     picture = draw_detections(np.zeros((480, 640, 3), "uint8"), found((*box, 0, 0.99)), NAMES)
