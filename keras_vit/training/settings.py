@@ -198,7 +198,7 @@ class LogSettings:
             TensorBoard where the package `xprof` is installed.
     """
 
-    looks: int = 5
+    looks: int = 3
     embedding: int = 500
     examples: int = 6
     every: int = 0

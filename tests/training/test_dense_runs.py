@@ -94,7 +94,7 @@ def test_tensorboard_shows_what_was_looked_at_and_what_is_alike(finished):
     events = EventAccumulator(str(logs / "looks"), size_guidance={"tensors": 0})
     events.Reload()
     assert set(events.Tags()["tensors"]) == {"validation attention", "validation features", "attention distance"}
-    assert len(events.Tensors("validation attention")) == 5
+    assert len(events.Tensors("validation attention")) == 3
     assert (logs / "outcome" / "projector_config.pbtxt").is_file()
     rows = (logs / "outcome" / "features_metadata.tsv").read_text().splitlines()
     kinds = {row.split("\t")[0] for row in rows[1:]}
