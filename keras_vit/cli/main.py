@@ -6,11 +6,25 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from keras_vit.cli import benchmark, data, evaluate, export, models, predict, tensorboard, train, tune
+from keras_vit.cli import (
+    benchmark,
+    data,
+    demo,
+    embed,
+    evaluate,
+    explain,
+    export,
+    models,
+    predict,
+    probe,
+    tensorboard,
+    train,
+    tune,
+)
 from keras_vit.errors import Failure, InputError, Stopped
 from keras_vit.version import __version__
 
-COMMANDS = (train, tune, tensorboard, evaluate, predict, export, benchmark, models, data)
+COMMANDS = (train, tune, tensorboard, evaluate, predict, explain, demo, embed, probe, export, benchmark, models, data)
 
 DONE, MISSED, WRONG_INPUT, STOPPED = 0, 1, 2, 3
 """Exit status: done; something was tried and failed (a bar missed, a conversion crashed); wrong input; stopped by
