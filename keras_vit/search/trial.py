@@ -86,9 +86,10 @@ def run_trial(search: Path, base: Recipe, trial: Trial, monitor: str) -> float:
     """
     keras.utils.clear_session()
     folder = folder_of(search, trial.number)
-    # A search judges by the best epoch, so one checkpoint is enough.
+    # A search judges by the best epoch, so one checkpoint is enough; nobody looks into every trial.
     settings = dataclasses.replace(base.train, keep=1, monitor=monitor)
-    recipe = changed(dataclasses.replace(base, out=str(folder), train=settings), trial.params)
+    log = dataclasses.replace(base.log, looks=0, embedding=0, examples=0)
+    recipe = changed(dataclasses.replace(base, out=str(folder), train=settings, log=log), trial.params)
     resume = (folder / RECIPE).is_file()
     train(recipe, resume=resume, progress=False, test=False, callbacks=[Report(trial, monitor)])
     state = last_state(folder / CHECKPOINTS)
