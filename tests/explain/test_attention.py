@@ -27,6 +27,9 @@ VARIED = {
     "features": {"num_classes": 0},
 }
 
+DIFFERENT = {"vit", "deit_distilled", "dinov2_reg", "dinov3", "siglip", "vit_reg", "beit", "eva02"}
+"""Families of the default tests, which differ in what attention is; the long ones go through all."""
+
 
 def pixels(shape=(32, 48)) -> np.ndarray:
     return np.random.default_rng(1).integers(0, 256, (2, *shape, 3), "uint8")
@@ -57,7 +60,9 @@ def assert_true(model: keras.Model, images: np.ndarray, bound: float = 1e-5) -> 
     return found
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "family", [pytest.param(name, marks=[pytest.mark.slow] * (name not in DIFFERENT)) for name in FAMILIES]
+)
 def test_every_family(family, randomize):
     found = assert_true(built(randomize, f"{family}_mu16"), pixels())
     given = FAMILIES[family]

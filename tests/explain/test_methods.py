@@ -47,7 +47,7 @@ KINDS = {
 RARE = {"distilled", "features", "mask", "merged", "merged, rotary", "no class token", "norm after pooling"}
 RARE |= {"bfloat16", "boxes, float16", "dpt, float16", "one block", "registers"}
 """Kinds that only the long tests go through."""
-LONG = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("average", "linear")]
+LONG = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("average", "linear", "boxes")]
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_every_method_explains_every_kind_of_model(kind, method, made):
 
 
 @pytest.mark.parametrize("method", [name for name, method in METHODS.items() if method.aimed])
-@pytest.mark.parametrize("kind", ["class token", "boxes", *LONG])
+@pytest.mark.parametrize("kind", ["class token", *LONG])
 def test_aims(kind, method, made):
     """By number, by name, one an image and as an `Aim` they mean the same; another one is another map."""
     model, task, images = made(kind)

@@ -9,6 +9,8 @@ from judges import JUDGES, RECTANGLE, SQUARE, images_of, ours, saved, torch, tra
 import keras_vit
 
 BOUND = 1e-5
+USUAL = {"vit", "deit", "dinov2", "dinov2_reg"}
+"""Families of the default tests; the long ones go through all."""
 
 
 def attentions(model, images: np.ndarray) -> np.ndarray:
@@ -25,7 +27,7 @@ def attentions(model, images: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(
     ("family", "image_size"),
     [
-        pytest.param(family, size, id=f"{family}-{size[0]}x{size[1]}")
+        pytest.param(family, size, id=f"{family}-{size[0]}x{size[1]}", marks=[pytest.mark.slow] * (family not in USUAL))
         for family in JUDGES
         for size in (SQUARE, RECTANGLE)
         if size == SQUARE or JUDGES[family].rectangles
