@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from keras_vit.cli.encoders import Encoder, add_encoder_arguments, open_data, open_encoder, split_of
+from keras_vit.cli.encoders import Encoder, add_encoder_arguments, open_data, open_encoder
+from keras_vit.cli.opened import split_of
 from keras_vit.errors import InputError
 
 if TYPE_CHECKING:

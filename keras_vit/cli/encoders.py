@@ -15,7 +15,7 @@ from keras_vit.variants import list_models, parse
 if TYPE_CHECKING:
     import keras
 
-    from keras_vit.data import Data, Examples, LabelKind
+    from keras_vit.data import Data, LabelKind
     from keras_vit.training.run import Run
 
 RANDOM = "random"
@@ -110,18 +110,6 @@ def open_data(arguments: argparse.Namespace, encoder: Encoder, *, labels: LabelK
         seed=recipe.seed,
         skip_bad=arguments.skip_bad or (own and settings.skip_bad),
     )
-
-
-def split_of(data: Data, name: str) -> Examples:
-    """The examples of a split.
-
-    Raises:
-        InputError: the data has no such split.
-    """
-    examples = data.splits.get(name)
-    if examples is None:
-        raise InputError(f"{data.spec} has no {name} split: choose --split from {', '.join(data.splits)}.")
-    return examples
 
 
 def _of_run(arguments: argparse.Namespace) -> Encoder:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_vit.cli.encoders import Encoder, add_encoder_arguments, open_data, open_encoder, split_of
+from keras_vit.cli.encoders import Encoder, add_encoder_arguments, open_data, open_encoder
+from keras_vit.cli.opened import split_of
 from keras_vit.errors import InputError
 
 if TYPE_CHECKING:

@@ -18,8 +18,17 @@ import keras
 
 
 def trains_on_tensorflow(training: bool | None) -> bool:
-    """Whether the functions of this file apply."""
-    return bool(training) and keras.backend.backend() == "tensorflow"
+    """Whether the functions of this file apply: in a training step on TensorFlow, unless XLA compiles the whole of it.
+
+    XLA fuses plain operators itself. What is here would only stand in its way: a Ti/16's step is a half slower, and
+    takes minutes to compile where blocks are functions.
+    """
+    if not training or keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+    from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext  # TensorFlow says it nowhere else
+
+    return not GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
 
 
 def gelu(hidden):
