@@ -1,7 +1,4 @@
-"""Keras on JAX: what runs there, and what says that it does not.
-
-The first folder of tests, for this file takes longest: processes that share the files should meet it first.
-"""
+"""Keras on JAX: what runs there, and what says that it does not."""
 
 from __future__ import annotations
 
@@ -20,12 +17,8 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.mark.parametrize(
-    "where",
-    ["tests/model/test_layers.py", pytest.param("tests/model", marks=pytest.mark.slow)],
-    ids=["layers", "jax"],
-)
-def test_layers_and_models_run_on_jax(where):
+@pytest.mark.slow
+def test_layers_and_models_run_on_jax():
     """The same tests of layers and models, on another Keras backend.
 
     Of token merging the operation itself, of detection one size: JAX compiles models of many shapes anew, for minutes.
@@ -34,7 +27,7 @@ def test_layers_and_models_run_on_jax(where):
     for name in ("TestModel", "TestPositions"):
         chosen += ["--deselect", f"tests/model/test_token_merging.py::{name}"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", where, *chosen, "-p", "no:cacheprovider"],
+        [sys.executable, "-m", "pytest", "tests/model", *chosen, "-p", "no:cacheprovider"],
         cwd=ROOT,
         env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
         capture_output=True,

@@ -31,9 +31,6 @@ def kerashub_model(size: str, side: int, mode: str):
     return ViTImageClassifier(backbone=backbone, num_classes=CLASSES)
 
 
-KERAS_MODELS = {"keras_vit": keras_vit_model, "KerasHub": kerashub_model}
-
-
 def keras_vit_training(model, images, labels, mode):
     import keras
 
@@ -53,6 +50,10 @@ def keras_training(model, images, labels, mode):
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.AdamW(1e-4), loss, jit_compile=mode == "xla")
     return lambda: model.train_on_batch(images, labels)
+
+
+KERAS = {"keras_vit": (keras_vit_model, keras_vit_training), "KerasHub": (kerashub_model, keras_training)}
+"""How each builds its model and makes its training step, as its own users train."""
 
 
 def keras_forward(model, images, mode):
@@ -102,8 +103,9 @@ def main(what: str, who: str, size: str, batch: int, side: int, mode: str) -> No
         images = images / 127.5 - 1
         work = timm_training(model, images, labels) if what == "train" else timm_forward(model, images)
     else:
-        model = KERAS_MODELS[who](size, side, mode)
-        work = keras_training(model, images, labels, mode) if what == "train" else keras_forward(model, images, mode)
+        build, training = KERAS[who]
+        model = build(size, side, mode)
+        work = training(model, images, labels, mode) if what == "train" else keras_forward(model, images, mode)
     serve(work)
 
 

@@ -47,7 +47,7 @@ def recipe(task, shapes, out):
     )
 
 
-@pytest.fixture(scope="module", params=list(SETTINGS))
+@pytest.fixture(scope="module", params=["segmentation", pytest.param("detection", marks=pytest.mark.slow)])
 def run(request, shapes, tmp_path_factory):
     """A run that has learned something."""
     return train(recipe(request.param, shapes, tmp_path_factory.mktemp("runs") / request.param), progress=False)

@@ -97,7 +97,9 @@ def test_mixed_precision(head, dtype):
 
 
 @many_shapes
-@pytest.mark.parametrize("head", NAMES)
+@pytest.mark.parametrize(
+    "head", [pytest.param(name, marks=[pytest.mark.slow] * (name not in ("linear", "fpn"))) for name in NAMES]
+)
 def test_learns(head):
     """Ten steps tell bright parts of an image from dark ones."""
     model = segmenter("vit_mu8", head, (24, 30), 3, depth=1, init="xavier")

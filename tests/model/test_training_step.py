@@ -206,3 +206,30 @@ def test_blocks_that_are_alike_are_traced_once_and_compute_their_own(policy, rem
     wanted = tape.gradient(plain, [variable.value for variable in model.trainable_variables])
     assert loss == pytest.approx(float(plain), rel=1e-5 if policy == "float32" else 5e-3)
     assert_close(gradients, [np.asarray(each) for each in wanted], 1e-4 if policy == "float32" else 2e-2)
+
+
+@on_tensorflow
+def test_a_step_that_xla_compiles_whole_is_plain(batch, randomize):
+    """Islands and functions inside of it would take XLA minutes, and make the step slower."""
+    seen = {}
+
+    def look(jit):
+        @tf.function(jit_compile=jit)
+        def outer(x):
+            seen[jit] = [fused.trains_on_tensorflow(True)]
+            inner = tf.function(lambda y: seen[jit].append(fused.trains_on_tensorflow(True)) or y)
+            return inner(x)
+
+        outer(tf.constant(0.0))
+
+    look(jit=True)
+    look(jit=False)
+    assert seen == {True: [False, False], False: [True, True]}
+
+    model = build("vit_mu4")
+    randomize(model)
+    loss, gradients = step(model, *batch)
+    compiled = tf.function(lambda *given: step_on_tensorflow(model, *given, True), jit_compile=True)
+    xla_loss, xla_gradients = compiled(*map(tf.constant, batch))
+    assert float(xla_loss) == pytest.approx(loss, rel=1e-5)
+    assert_close([np.asarray(each) for each in xla_gradients], gradients, 1e-4)

@@ -123,6 +123,7 @@ def test_pruned_trials_of_tune_are_recorded(tiny, tmp_path):
     assert float(max(rows, key=lambda row: float(row["value"]))["train.learning_rate"]) == 3e-3
 
 
+@pytest.mark.slow
 def test_failed_trials_are_recorded_and_the_search_goes_on(tiny, tmp_path):
     # Lion at such a rate leaves numbers at once.
     space = {"train.learning_rate": Choice((3e-3, 1e30))}
@@ -134,6 +135,7 @@ def test_failed_trials_are_recorded_and_the_search_goes_on(tiny, tmp_path):
     assert any(row["state"] == "complete" for row in rows)
 
 
+@pytest.mark.slow
 def test_a_hopeless_search_ends(tiny, tmp_path):
     settings = tiny(None, **SMALL, **{"train.learning_rate": 1e30})
     with pytest.raises(Failure, match="The first 3 trials have failed"):

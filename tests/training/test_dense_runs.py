@@ -44,7 +44,7 @@ LIVELY = {
 FIGURES = {"segmentation": ("miou", 0.6), "detection": ("ap50", 0.5)}
 
 
-@pytest.fixture(scope="module", params=list(LIVELY))
+@pytest.fixture(scope="module", params=["segmentation", pytest.param("detection", marks=pytest.mark.slow)])
 def finished(request, shapes, tmp_path_factory):
     out = tmp_path_factory.mktemp("dense") / request.param
     return train(Recipe.from_dict(settings(request.param, shapes, out, **LIVELY[request.param])), progress=False)

@@ -193,12 +193,13 @@ print("FOUND" + json.dumps(run.history))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("accumulate", "precision"),
     [
         (2, "float32"),
-        pytest.param(1, "float32", marks=pytest.mark.slow),
-        pytest.param(1, "mixed_float16", marks=pytest.mark.slow),
+        (1, "float32"),
+        (1, "mixed_float16"),
     ],
 )
 def test_two_mirrored_devices_learn_what_one_does(tiny, tmp_path, accumulate, precision):

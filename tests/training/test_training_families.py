@@ -51,6 +51,10 @@ RUNS = {
 """Architecture -> what is frozen, and the layers that learn then."""
 
 
+QUICK = {"beit_mu4", "siglip_mu4"}
+"""Of the default tests."""
+
+
 @pytest.fixture(scope="module")
 def trained(tiny, tmp_path_factory):
     """Name -> its run of `RUNS`."""
@@ -63,7 +67,7 @@ def trained(tiny, tmp_path_factory):
     return of
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in RUNS])
 def test_a_run_trains_what_is_not_frozen(name, trained):
     run = trained(name)
     assert np.isfinite(run.history["loss"] + run.history["val_loss"]).all()
