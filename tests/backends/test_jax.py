@@ -18,6 +18,7 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_layers_and_models_run_on_jax():
     """The same tests of layers and models, on another Keras backend.
 
